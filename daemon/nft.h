@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_NFT_H
+#define LOCKDOWN_NFT_H
+
+/* The one edge to nf_tables: a single nfnetlink socket, open for the life of the daemon, that makes every
+ * change. Each change is one transaction: all of it or nothing. On failure a function returns -errno and,
+ * where RET_ERROR is given, a sentence that names the object the kernel refused (the caller frees). */
+
+#include "ruleset.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct nft;
+
+/* Opens the socket and finds out by a trial transaction (that leaves nothing behind) whether tables can be
+ * owned and persistent. -EPERM: no CAP_NET_ADMIN; -EPROTONOSUPPORT/-EOPNOTSUPP: kernel without nf_tables. */
+int nft_open(struct nft **ret, char **ret_error);
+/* True if tables are created with NFT_TABLE_F_OWNER|NFT_TABLE_F_PERSIST. */
+bool nft_owns_tables(const struct nft *n);
+struct nft *nft_close(struct nft *n); /* returns NULL; tables stay */
+
+/* Makes the table be R in one transaction, whatever was there under its name: with hooks if ENGAGED. Attempts
+ * and totals that were there are lost: read them first. */
+int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error);
+/* Adds the base chains of R to the staged table. */
+int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error);
+/* Removes the base chains and empties the attempts sets and totals; the table stays staged. */
+int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error);
+/* Sends only the set elements by which NEW differs from OLD (ruleset_same_structure() must hold). */
+int nft_update(struct nft *n, const struct ruleset *old, const struct ruleset *new, char **ret_error);
+/* Removes the table; no error if there is none. NAME is the profile's. */
+int nft_delete(struct nft *n, const char *name, char **ret_error);
+
+struct nft_table {
+        char *name;   /* the profile's: without TABLE_PREFIX */
+        bool engaged; /* has a base chain */
+        bool owned;   /* by this socket */
+        bool foreign; /* by a live socket that is not ours: another lockdownd */
+};
+/* All inet tables whose name begins with TABLE_PREFIX. The caller frees with nft_tables_free(). */
+int nft_list(struct nft *n, struct nft_table **ret, size_t *ret_n);
+void nft_tables_free(struct nft_table *tables, size_t n);
+/* Takes ownership of a table left by a dead daemon; what it holds and refuses is not touched. 0 also where
+ * the kernel knows no ownership. */
+int nft_adopt(struct nft *n, const char *name, char **ret_error);
+/* Compares what the kernel holds with R: flags, sets and their elements, chains, hooks, priorities, rules one
+ * by one. Returns 0: the same; 1: it differs, and RET_DIFFERENCE says where (a sentence; the caller frees);
+ * -errno. */
+int nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_difference);
+/* Reads from a table found in force whom it blocks and what it allows, for an order whose state file is lost.
+ */
+int nft_read_back(struct nft *n, const char *name, struct subjects *ret_subjects,
+                  struct destinations *ret_destinations, bool *ret_forward_deny);
+
+#define ATTEMPT_NO_UID UINT32_MAX /* a socket without an owner */
+
+struct attempt {
+        uint32_t uid;
+        int family;
+        uint8_t addr[16];
+        uint8_t protocol;
+        uint16_t port; /* host order; 0 where there is none */
+        uint64_t packets, bytes;
+};
+struct attempts {
+        struct attempt *items; /* sorted by uid, then packets, descending */
+        size_t n;
+        uint64_t packets, bytes; /* all that was refused, also what found no room in the sets */
+};
+int nft_read_attempts(struct nft *n, const char *name, struct attempts *ret);
+/* Only the totals: one small request. */
+int nft_read_refused(struct nft *n, const char *name, uint64_t *ret_packets, uint64_t *ret_bytes);
+void attempts_clear(struct attempts *a);
+/* Adds B's counts into A, merging equal keys. Returns 0 or -ENOMEM. */
+int attempts_merge(struct attempts *a, const struct attempts *b);
+
+DEFINE_CLEANUP(struct nft *, nft_close)
+#define _cleanup_attempts_ _cleanup_(attempts_clear)
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_ORDER_H
+#define LOCKDOWN_ORDER_H
+
+/* An order: a profile put into force. Pure: the time is an argument. */
+
+#include "profile.h"
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum order_state {
+        ORDER_ACTIVE,
+        ORDER_LIFTED,
+        ORDER_EXPIRED,
+};
+
+/* What the clocks said at one moment, microseconds. */
+struct now {
+        uint64_t realtime; /* since the Epoch */
+        uint64_t boottime; /* since boot, suspend included */
+        char boot_id[33];  /* 32 hex digits */
+};
+
+/* How an order ends by itself. A duration is measured on the boot clock, which no clock step moves, as long
+ * as the machine does not reboot; across a reboot, and for a point in time, the wall clock decides. */
+enum order_end {
+        END_NEVER, /* until lifted */
+        END_FOR,   /* a duration */
+        END_UNTIL, /* a point in time */
+};
+
+struct caller {
+        uint32_t uid;
+        int pid;
+        char *name; /* user name as far as known, else NULL */
+};
+
+struct order {
+        char id[33]; /* 32 hex digits */
+        struct profile *profile;
+        bool adhoc;
+        bool recovered; /* found in force without a state file */
+        enum order_state state;
+        uint64_t ordered_at; /* realtime */
+        struct caller ordered_by;
+        char *reason; /* may be NULL */
+        enum order_end end;
+        uint64_t until; /* realtime; 0 with END_NEVER. END_FOR: corrected when the clock is stepped */
+        uint64_t until_boottime; /* END_FOR: on the boot clock of boot_id */
+        char boot_id[33];
+        uint64_t severed; /* sockets destroyed in all */
+        /* of a finished order: */
+        uint64_t ended_at;
+        struct caller ended_by; /* lifted: by whom */
+        char *end_reason;       /* may be NULL */
+        uint64_t refused_packets,
+                refused_bytes; /* final; for one in force: of tables replaced since, to be added */
+};
+
+struct order *order_new(struct profile *profile /* taken over, on success only */, const char *id,
+                        const struct now *now);
+struct order *order_free(struct order *o); /* returns NULL */
+DEFINE_CLEANUP(struct order *, order_free)
+
+/* What was asked: a duration or a point in time, or neither. */
+struct order_time {
+        uint64_t duration; /* microseconds, 0: not given */
+        uint64_t until;    /* realtime, 0: not given */
+};
+/* Sets end, until, until_boottime from the request, else DefaultDuration; keeps MaxDuration, counted from
+ * ordered_at: what exceeds it is shortened, and *RET_SHORTENED (may be NULL) says so. For a new order and,
+ * from NOW on, for an extension. -EINVAL if both are given, -ERANGE if until is not after NOW. */
+int order_set_end(struct order *o, const struct order_time *t, const struct now *now, bool *ret_shortened);
+/* Would this extension make it end earlier than it does now? (extend refuses that) */
+bool order_end_is_earlier(const struct order *o, const struct order_time *t, const struct now *now);
+bool order_expired(const struct order *o, const struct now *now);
+/* Microseconds until it ends by itself, on the boot clock; 0 when due, UINT64_MAX for never. */
+uint64_t order_remaining(const struct order *o, const struct now *now);
+/* After a clock step: brings `until` of an END_FOR order into agreement with the boot clock. True if it
+ * changed. */
+bool order_correct_until(struct order *o, const struct now *now);
+/* After a reboot: what is left of an END_FOR order, taken from the wall clock, goes onto this boot's clock.
+ */
+void order_rebase(struct order *o, const struct now *now);
+/* Ends it: state, ended_at, ended_by (copied; NULL for expiry), end_reason. Returns 0 or -ENOMEM. */
+int order_finish(struct order *o, enum order_state state, const struct caller *by, const char *reason,
+                 const struct now *now);
+
+const char *order_state_to_string(enum order_state s); /* "active", "lifted", "expired" */
+
+/* The form on disk ("version": 1). NULL when out of memory. */
+json_t *order_to_json(const struct order *o);
+/* -EBADMSG with a sentence about what is wrong in PROBLEMS, -ENOMEM. RET untouched on failure. */
+int order_from_json(const json_t *j, struct order **ret, struct problems *problems);
+
+#endif

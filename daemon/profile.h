@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_PROFILE_H
+#define LOCKDOWN_PROFILE_H
+
+/* A profile: whom an order blocks and where they may still go, as configured, requested ad hoc, or kept with
+ * an order. An order carries its own copy, so that it never depends on the configuration being readable.
+ * Pure. */
+
+#include "destinations.h"
+#include "words.h"
+#include <jansson.h>
+#include <stdint.h>
+
+struct profile {
+        char *name;
+        char *description; /* may be NULL */
+        struct words groups, users, except_users, except_groups;
+        bool everyone, include_root;
+        struct words allow;               /* as written; empty means internal */
+        char *dns;                        /* as written, NULL for the default (deny) */
+        struct words loopback_deny;       /* as written; the default list unless given */
+        struct destinations destinations; /* parsed from the three above by profile_finish() */
+        bool forward_deny;
+        bool sessions;
+        bool second_lock;                        /* SecondLock=auto (true, default) or no */
+        uint64_t default_duration, max_duration; /* microseconds; 0: none */
+        char *file;                              /* where its section begins; NULL for ad-hoc ones */
+        unsigned line;
+};
+
+#define PROFILE_NAME_MAX 48
+
+/* Letters, digits, '_', '-', '.', beginning with a letter or digit, at most PROFILE_NAME_MAX bytes: valid in
+ * an nft table name behind "lockdown-" and in a systemd instance name. */
+bool profile_name_valid(const char *name);
+
+/* A new profile with every default set (LoopbackDeny=3128 8118 9050, SecondLock=auto). NULL when out of
+ * memory. */
+struct profile *profile_new(const char *name);
+/* Parses allow, dns and loopback_deny into destinations and checks the whole (somebody to block, durations
+ * that agree: DefaultDuration at most MaxDuration, IncludeRoot only with root in Users, no Groups or Users
+ * together with Everyone). Adds a sentence per mistake. Returns 0, -EINVAL, -ENOMEM. */
+int profile_finish(struct profile *p, struct problems *problems);
+
+/* Same people and same destinations, by configuration (not by membership); names, files, durations aside. */
+bool profile_same_block(const struct profile *a, const struct profile *b);
+struct profile *profile_copy(const struct profile *p); /* NULL when out of memory */
+struct profile *profile_free(struct profile *p);       /* returns NULL */
+
+/* JSON with the configuration's key names ("Groups": ["staff"], "DNS": "deny", …), for saved orders and
+ * `lockdownctl profiles --json`. NULL when out of memory. */
+json_t *profile_to_json(const struct profile *p);
+/* Reads it back and finishes it. -EBADMSG with a sentence in PROBLEMS. RET untouched on failure. */
+int profile_from_json(const json_t *j, struct profile **ret, struct problems *problems);
+
+DEFINE_CLEANUP(struct profile *, profile_free)
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_RULESET_H
+#define LOCKDOWN_RULESET_H
+
+/* The table of a lockdown as data: what the kernel is to hold, decided without touching it. Pure. Two writers
+ * exist: ruleset_write_text() in nft(8)'s syntax, and nft.c for the kernel; both walk the same structures. */
+
+#include "destinations.h"
+#include "subjects.h"
+#include <stdio.h>
+
+#define TABLE_PREFIX "lockdown-"
+/* Entries an attempts set holds at the most; beyond it only the totals count. */
+#define ATTEMPTS_MAX 65536
+
+struct ruleset_spec {
+        const char *name; /* of the profile; the table is TABLE_PREFIX + name */
+        const struct subjects *subjects;
+        const struct destinations *destinations;
+        bool forward_deny;
+        const uint64_t *session_cgroups; /* cgroup2 ids of the members' user-UID.slice (subjects->sessions) */
+        size_t n_session_cgroups;
+};
+
+struct ruleset; /* opaque outside ruleset*.c and nft*.c: see ruleset-internal.h */
+
+/* Builds the whole table. The spec is only read, nothing of it is kept. Returns 0 or -ENOMEM. */
+int ruleset_build(const struct ruleset_spec *spec, struct ruleset **ret);
+const char *ruleset_table(const struct ruleset *r); /* "lockdown-NAME", owned by R */
+/* Is what differs between the two only set elements that fit into A's sets (so that an update will do)? */
+bool ruleset_same_structure(const struct ruleset *a, const struct ruleset *b);
+bool ruleset_equal(const struct ruleset *a, const struct ruleset *b);
+/* nft(8) syntax, loadable with `nft -f` (base chains included if ENGAGED). Returns 0 or -errno of the stream.
+ */
+int ruleset_write_text(const struct ruleset *r, bool engaged, FILE *f);
+struct ruleset *ruleset_free(struct ruleset *r); /* returns NULL */
+
+DEFINE_CLEANUP(struct ruleset *, ruleset_free)
+
+#endif

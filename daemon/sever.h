@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_SEVER_H
+#define LOCKDOWN_SEVER_H
+
+/* The one edge to sock_diag: lists the machine's sockets and destroys chosen ones (as `ss -K` does). Orphaned
+ * sockets (closed, data still queued) are listed with their uid, too. */
+
+#include "cleanup.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sever;
+
+struct sever_socket {
+        int family;       /* AF_INET or AF_INET6; IPv4-mapped addresses are already turned into AF_INET */
+        uint8_t protocol; /* IPPROTO_TCP, UDP, UDPLITE, RAW */
+        uint8_t state;    /* TCP_ESTABLISHED … */
+        uint32_t uid;
+        uint8_t src[16], dst[16];
+        uint16_t sport, dport; /* host order */
+        bool local;      /* its peer is on this machine: loopback, or one of the machine's own addresses */
+        uint64_t cgroup; /* cgroup2 id, 0 where the kernel does not say */
+};
+
+/* -EPERM, -EOPNOTSUPP (no SOCK_DESTROY; listing still works then: see sever_can_destroy()). */
+int sever_open(struct sever **ret);
+bool sever_can_destroy(const struct sever *s);
+struct sever *sever_close(struct sever *s); /* returns NULL */
+
+typedef bool (*sever_wants_t)(const struct sever_socket *socket, void *userdata);
+
+struct sever_result {
+        uint64_t destroyed; /* sockets */
+        unsigned rounds;    /* dumps taken, the last of which found none left */
+        uint64_t left;      /* still there after the last round (0 unless the kernel refuses) */
+};
+/* Dumps and destroys until a dump finds none that WANTS says yes to, at most MAX_ROUNDS times. Listeners,
+ * sockets without a peer and TIME_WAIT are never offered. Returns 0 or -errno; RET is filled either way. */
+int sever_run(struct sever *s, unsigned max_rounds, sever_wants_t wants, void *userdata,
+              struct sever_result *ret);
+/* Counts what sever_run() would destroy, changing nothing. */
+int sever_count(struct sever *s, sever_wants_t wants, void *userdata, uint64_t *ret);
+/* The uids that own a socket of any kind, sorted, without doubles. The caller frees. */
+int sever_owner_uids(struct sever *s, uint32_t **ret, size_t *ret_n);
+
+DEFINE_CLEANUP(struct sever *, sever_close)
+
+#endif
