@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "idset.h"
+#include <errno.h>
+
+int idset_append(struct idset *s, uint32_t first, uint32_t last)
+{
+        if (first > last)
+                return -EINVAL;
+        /* Databases are mostly in ascending order: then a run of ids never becomes more than one range. */
+        if (s->n > 0 && s->ranges[s->n - 1].last < UINT32_MAX && s->ranges[s->n - 1].last + 1 == first) {
+                s->ranges[s->n - 1].last = last;
+                return 0;
+        }
+        if (s->n == s->capacity) {
+                size_t capacity = s->capacity ? s->capacity * 2 : 16;
+                struct idrange *grown = reallocarray(s->ranges, capacity, sizeof(*grown));
+
+                if (!grown)
+                        return -ENOMEM;
+                s->ranges = grown;
+                s->capacity = capacity;
+        }
+        s->ranges[s->n++] = (struct idrange){first, last};
+        return 0;
+}
+
+static int compare_first(const void *a, const void *b)
+{
+        const struct idrange *x = a, *y = b;
+
+        return (x->first > y->first) - (x->first < y->first);
+}
+
+static bool is_sorted(const struct idset *s)
+{
+        for (size_t i = 1; i < s->n; i++)
+                if (s->ranges[i].first < s->ranges[i - 1].first)
+                        return false;
+        return true;
+}
+
+/* 64 bits wide, so that a range that ends at the highest id has something behind it. */
+static bool touches(const struct idrange *before, const struct idrange *next)
+{
+        return next->first <= (uint64_t)before->last + 1;
+}
+
+static void shrink(struct idset *s)
+{
+        struct idrange *smaller;
+
+        if (s->n == 0) {
+                idset_clear(s);
+                return;
+        }
+        smaller = reallocarray(s->ranges, s->n, sizeof(*smaller));
+        if (smaller) {
+                s->ranges = smaller;
+                s->capacity = s->n;
+        }
+}
+
+void idset_normalize(struct idset *s)
+{
+        size_t kept = 0;
+
+        if (!is_sorted(s))
+                qsort(s->ranges, s->n, sizeof(*s->ranges), compare_first);
+        for (size_t i = 1; i < s->n; i++) {
+                struct idrange *before = &s->ranges[kept];
+                struct idrange next = s->ranges[i];
+
+                if (!touches(before, &next))
+                        s->ranges[++kept] = next;
+                else if (next.last > before->last)
+                        before->last = next.last;
+        }
+        if (s->n > 0)
+                s->n = kept + 1;
+        shrink(s);
+}
+
+bool idset_contains(const struct idset *s, uint32_t id)
+{
+        size_t low = 0, high = s->n;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (s->ranges[middle].last < id)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low < s->n && s->ranges[low].first <= id;
+}
+
+uint64_t idset_count(const struct idset *s)
+{
+        uint64_t count = 0;
+
+        for (size_t i = 0; i < s->n; i++)
+                count += (uint64_t)s->ranges[i].last - s->ranges[i].first + 1;
+        return count;
+}
+
+bool idset_equal(const struct idset *a, const struct idset *b)
+{
+        if (a->n != b->n)
+                return false;
+        for (size_t i = 0; i < a->n; i++)
+                if (a->ranges[i].first != b->ranges[i].first || a->ranges[i].last != b->ranges[i].last)
+                        return false;
+        return true;
+}
+
+static int append_all(struct idset *to, const struct idset *from)
+{
+        for (size_t i = 0; i < from->n; i++) {
+                int r = idset_append(to, from->ranges[i].first, from->ranges[i].last);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* Hands the finished set over. */
+static void deliver(struct idset *from, struct idset *ret)
+{
+        idset_normalize(from);
+        idset_clear(ret);
+        *ret = *from;
+        *from = (struct idset){0};
+}
+
+int idset_union(const struct idset *a, const struct idset *b, struct idset *ret)
+{
+        _cleanup_idset_ struct idset all = {0};
+        int r;
+
+        r = append_all(&all, a);
+        if (r < 0)
+                return r;
+        r = append_all(&all, b);
+        if (r < 0)
+                return r;
+        deliver(&all, ret);
+        return 0;
+}
+
+/* Appends what B's ranges from *AT on leave of RANGE. *AT moves to the first that may matter to the next
+ * range. */
+static int append_remainder(struct idset *to, const struct idrange *range, const struct idset *b, size_t *at)
+{
+        uint64_t first = range->first;
+
+        while (*at < b->n && b->ranges[*at].last < range->first)
+                (*at)++;
+        for (; *at < b->n && b->ranges[*at].first <= range->last; (*at)++) {
+                const struct idrange *hole = &b->ranges[*at];
+
+                if (hole->first > first) {
+                        int r = idset_append(to, (uint32_t)first, hole->first - 1);
+
+                        if (r < 0)
+                                return r;
+                }
+                first = (uint64_t)hole->last + 1;
+                if (hole->last >= range->last)
+                        return 0; /* it may reach into the next range */
+        }
+        return idset_append(to, (uint32_t)first, range->last);
+}
+
+int idset_subtract(const struct idset *a, const struct idset *b, struct idset *ret)
+{
+        _cleanup_idset_ struct idset rest = {0};
+        size_t at = 0;
+
+        for (size_t i = 0; i < a->n; i++) {
+                int r = append_remainder(&rest, &a->ranges[i], b, &at);
+
+                if (r < 0)
+                        return r;
+        }
+        deliver(&rest, ret);
+        return 0;
+}
+
+int idset_copy(const struct idset *from, struct idset *ret)
+{
+        _cleanup_idset_ struct idset copy = {0};
+        int r;
+
+        r = append_all(&copy, from);
+        if (r < 0)
+                return r;
+        deliver(&copy, ret);
+        return 0;
+}
+
+void idset_clear(struct idset *s)
+{
+        free(s->ranges);
+        *s = (struct idset){0};
+}
+
+bool idset_next(const struct idset *s, struct idset_iterator *it, uint32_t *ret_id)
+{
+        while (it->range < s->n && it->next > s->ranges[it->range].last)
+                it->range++;
+        if (it->range >= s->n)
+                return false;
+        if (it->next < s->ranges[it->range].first)
+                it->next = s->ranges[it->range].first;
+        *ret_id = (uint32_t)it->next++;
+        return true;
+}
