@@ -330,17 +330,6 @@ const char *timespan_format_exact(uint64_t usec, char *buf, size_t size)
         return buf;
 }
 
-/* strftime() leaves the buffer undefined when it is too small. */
-__attribute__((format(strftime, 1, 0))) static const char *
-format_time(const char *format, const struct tm *tm, char *buf, size_t size)
-{
-        if (size == 0)
-                return "";
-        if (strftime(buf, size, format, tm) == 0)
-                buf[0] = '\0';
-        return buf;
-}
-
 static void local_time(uint64_t usec, struct tm *ret)
 {
         time_t t = (time_t)(usec / USEC_PER_SEC);
@@ -354,8 +343,12 @@ const char *timestamp_format(uint64_t usec, char *buf, size_t size)
 {
         struct tm tm;
 
+        if (size == 0)
+                return "";
         local_time(usec, &tm);
-        return format_time("%a %Y-%m-%d %H:%M:%S %Z", &tm, buf, size);
+        if (strftime(buf, size, "%a %Y-%m-%d %H:%M:%S %Z", &tm) == 0)
+                buf[0] = '\0'; /* too small: strftime() leaves it undefined */
+        return buf;
 }
 
 const char *timestamp_format_rfc3339(uint64_t usec, char *buf, size_t size)
@@ -366,7 +359,8 @@ const char *timestamp_format_rfc3339(uint64_t usec, char *buf, size_t size)
 
         local_time(usec, &tm);
         minutes = labs(tm.tm_gmtoff) / 60;
-        format_time("%Y-%m-%dT%H:%M:%S", &tm, local, sizeof(local));
+        if (strftime(local, sizeof(local), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+                local[0] = '\0';
         snprintf(buf, size, "%s%c%02ld:%02ld", local, tm.tm_gmtoff < 0 ? '-' : '+', minutes / 60,
                  minutes % 60);
         return buf;
