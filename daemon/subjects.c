@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "subjects.h"
+
+int subjects_finish(struct subjects *s, bool include_root)
+{
+        struct idrange root = {0, 0};
+        const struct idset only_root = {&root, 1, 1}, nobody = {0};
+        const struct idset *spared = include_root ? &nobody : &only_root;
+        _cleanup_idset_ struct idset unexcepted = {0}, uids = {0}, uid_ranges = {0};
+        int r;
+
+        r = idset_subtract(&s->uids, &s->except_uids, &unexcepted);
+        if (r < 0)
+                return r;
+        r = idset_subtract(&unexcepted, spared, &uids);
+        if (r < 0)
+                return r;
+        /* Excepted uids stay in the ranges: the match asks for them first, and a range with holes costs. */
+        r = idset_subtract(&s->uid_ranges, spared, &uid_ranges);
+        if (r < 0)
+                return r;
+        idset_clear(&s->uids);
+        idset_clear(&s->uid_ranges);
+        s->uids = uids;
+        s->uid_ranges = uid_ranges;
+        uids = uid_ranges = (struct idset){0};
+        return 0;
+}
+
+bool subjects_match_uid(const struct subjects *s, uint32_t uid)
+{
+        if (idset_contains(&s->except_uids, uid))
+                return false;
+        if (s->everyone)
+                return uid != 0;
+        return idset_contains(&s->uids, uid) || idset_contains(&s->uid_ranges, uid);
+}
+
+bool subjects_match(const struct subjects *s, uint32_t uid, uint32_t gid)
+{
+        if (s->everyone)
+                return subjects_match_uid(s, uid) && !idset_contains(&s->except_gids, gid);
+        if (subjects_match_uid(s, uid))
+                return true;
+        /* Root's own sockets stay, whatever group it acts under. */
+        return uid != 0 && !idset_contains(&s->except_uids, uid) &&
+               (idset_contains(&s->gids, gid) || idset_contains(&s->gid_ranges, gid));
+}
+
+bool subjects_equal(const struct subjects *a, const struct subjects *b)
+{
+        return a->everyone == b->everyone && a->sessions == b->sessions && idset_equal(&a->uids, &b->uids) &&
+               idset_equal(&a->uid_ranges, &b->uid_ranges) && idset_equal(&a->gids, &b->gids) &&
+               idset_equal(&a->gid_ranges, &b->gid_ranges) && idset_equal(&a->except_uids, &b->except_uids) &&
+               idset_equal(&a->except_gids, &b->except_gids);
+}
+
+bool subjects_empty(const struct subjects *s)
+{
+        return !s->everyone && s->uids.n == 0 && s->uid_ranges.n == 0 && s->gids.n == 0 &&
+               s->gid_ranges.n == 0;
+}
+
+int subjects_copy(const struct subjects *from, struct subjects *ret)
+{
+        _cleanup_subjects_ struct subjects copy = {.everyone = from->everyone, .sessions = from->sessions};
+        const struct {
+                const struct idset *from;
+                struct idset *to;
+        } sets[] = {
+                {&from->uids, &copy.uids},
+                {&from->uid_ranges, &copy.uid_ranges},
+                {&from->gids, &copy.gids},
+                {&from->gid_ranges, &copy.gid_ranges},
+                {&from->except_uids, &copy.except_uids},
+                {&from->except_gids, &copy.except_gids},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(sets); i++) {
+                int r = idset_copy(sets[i].from, sets[i].to);
+
+                if (r < 0)
+                        return r;
+        }
+        subjects_clear(ret);
+        *ret = copy;
+        copy = (struct subjects){0};
+        return 0;
+}
+
+void subjects_clear(struct subjects *s)
+{
+        idset_clear(&s->uids);
+        idset_clear(&s->uid_ranges);
+        idset_clear(&s->gids);
+        idset_clear(&s->gid_ranges);
+        idset_clear(&s->except_uids);
+        idset_clear(&s->except_gids);
+        *s = (struct subjects){0};
+}
