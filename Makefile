@@ -6,7 +6,11 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 B ?= build
 
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+# Missing on a machine where `make deps` has not run yet: empty then, and the targets that run deps first call
+# make again.
 PKGS := libnftnl libmnl libsystemd inih jansson smartcols
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS_DAEMON := -lnftnl -lmnl -lsystemd -linih -ljansson -lsubid
@@ -14,7 +18,7 @@ LIBS_CTL := -lsystemd -ljansson -lsmartcols
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wformat=2 -Wundef -Wvla -Wwrite-strings -Werror
-HARDENING := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+HARDENING := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPIE
 OPT ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DPREFIX='"$(PREFIX)"' -Iinclude -Idaemon -Ictl $(PKG_CFLAGS)
 CFLAGS_ALL := -std=gnu17 $(OPT) $(WARNINGS) $(HARDENING) $(SANITIZE) $(CFLAGS)
@@ -24,42 +28,171 @@ COMMON_SRC := $(wildcard common/*.c)
 DAEMON_SRC := $(wildcard daemon/*.c)
 CTL_SRC := $(wildcard ctl/*.c)
 UNIT_SRC := $(wildcard tests/unit/test-*.c)
+HEADERS := $(wildcard include/*.h common/*.h daemon/*.h ctl/*.h tests/unit/*.h)
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 COMMON_OBJ := $(call obj,$(COMMON_SRC))
 DAEMON_OBJ := $(call obj,$(DAEMON_SRC))
 CTL_OBJ := $(call obj,$(CTL_SRC))
+UNIT_OBJ := $(call obj,$(UNIT_SRC))
 # Unit tests link everything but the two main().
 DAEMON_LIB_OBJ := $(filter-out $(B)/daemon/main.o,$(DAEMON_OBJ))
 CTL_LIB_OBJ := $(filter-out $(B)/ctl/main.o,$(CTL_OBJ))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SRC))
 
+## Building
 .PHONY: all
-all: $(B)/lockdownd $(B)/lockdownctl
+all: $(B)/lockdownd $(B)/lockdownctl ## build lockdownd and lockdownctl into build/ (B=DIR: elsewhere)
 
-$(B)/%.o: %.c
+# Objects made with other flags (another PREFIX, another compiler) are made again.
+FLAGS := $(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL)
+$(B)/.flags: FORCE
+	@mkdir -p $(B)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS))' > $@
+.PHONY: FORCE
+FORCE:
+
+# One short line for each step; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)')
+
+$(B)/%.o: %.c $(B)/.flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(B)/lockdownd: $(DAEMON_OBJ) $(COMMON_OBJ)
-	$(CC) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@
 
 $(B)/lockdownctl: $(CTL_OBJ) $(COMMON_OBJ)
-	$(CC) $(LDFLAGS_ALL) $^ $(LIBS_CTL) -o $@
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_CTL) -o $@
 
 # A unit test names the functions it wraps in a comment "// wrap: name name".
 $(B)/tests/unit/test-ctl-%: $(B)/tests/unit/test-ctl-%.o $(CTL_LIB_OBJ) $(COMMON_OBJ)
-	$(CC) $(LDFLAGS_ALL) $^ $(LIBS_CTL) -lcmocka -o $@
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(call wraps,ctl-$*) $^ $(LIBS_CTL) -lcmocka -o $@
 $(B)/tests/unit/test-%: $(B)/tests/unit/test-%.o $(DAEMON_LIB_OBJ) $(COMMON_OBJ)
-	$(CC) $(LDFLAGS_ALL) $(shell sed -n 's|^// wrap: ||p' tests/unit/test-$*.c | tr ' ' '\n' | sed 's/^/-Wl,--wrap=/') \
-		$^ $(LIBS_DAEMON) -lcmocka -o $@
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(call wraps,$*) $^ $(LIBS_DAEMON) -lcmocka -o $@
+wraps = $(shell sed -n 's|^// wrap: ||p' tests/unit/test-$(1).c | tr ' ' '\n' | sed 's/^/-Wl,--wrap=/')
+.SECONDARY: $(UNIT_OBJ)
 
-.PHONY: unit
-unit: $(UNIT_BIN)
-	@failed=0; for t in $(UNIT_BIN); do $$t || failed=1; done; exit $$failed
+-include $(patsubst %.o,%.d,$(COMMON_OBJ) $(DAEMON_OBJ) $(CTL_OBJ) $(UNIT_OBJ))
 
-.PHONY: clean
-clean:
+.PHONY: clang
+clang: ## the same with clang, unit tests included, into $(B)/clang
+	$(MAKE) CC=clang B=$(B)/clang all unit-programs
+
+## What a fresh machine needs (Debian, Ubuntu); DEPS=no skips it
+.PHONY: deps deps-check deps-ci
+deps: ## install what building and the demo need
+	@$(if $(filter no,$(DEPS)),:,tools/deps build demo)
+deps-check: ## … and what `make check` needs
+	@$(if $(filter no,$(DEPS)),:,tools/deps build demo check)
+deps-ci: ## … and what .ci/run needs
+	@$(if $(filter no,$(DEPS)),:,tools/deps build demo check ci)
+
+## The two to begin with
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+.PHONY: demo
+demo: deps ## as root: see a lockdown from beginning to end, in network namespaces of its own
+	@$(MAKE) -j$(JOBS) --no-print-directory all
+	@B='$(abspath $(B))' tests/system/demo
+
+.PHONY: check
+check: deps-check ## as root: every test there is, and one line with the sum
+	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
+	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
+	@tools/check --logs '$(B)/check' unit sanitize system boot -- $(MAKE) --no-print-directory B='$(B)'
+
+## Single kinds of tests
+.PHONY: unit-programs unit golden golden-update sanitize-programs sanitize system boot bench
+unit-programs: $(UNIT_BIN)
+unit: $(UNIT_BIN) ## unit tests, golden ones included
+	@tools/unit-tests $(UNIT_BIN)
+golden: $(filter $(B)/tests/unit/test-golden%,$(UNIT_BIN)) ## golden tests alone: configuration + order -> ruleset
+	@tools/unit-tests $^
+golden-update: $(filter $(B)/tests/unit/test-golden%,$(UNIT_BIN)) ## write the expected rulesets anew; read the diff
+	@GOLDEN_UPDATE=1 tools/unit-tests $^
+
+SANITIZED := SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' OPT='-O1 -g' \
+             HARDENING='-U_FORTIFY_SOURCE -fPIE' B='$(B)/sanitize'
+sanitize-programs:
+	@$(MAKE) --no-print-directory $(SANITIZED) unit-programs
+sanitize: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory $(SANITIZED) unit
+
+system: all ## as root: the daemon and real packets in network namespaces
+	@B='$(abspath $(B))' tests/system/run
+boot: all ## as root: the units on a booted Debian tree (systemd-nspawn), driven with systemctl
+	@B='$(abspath $(B))' tests/boot/run
+bench: all ## as root: measurements
+	@if [ -x tests/bench/run ]; then B='$(abspath $(B))' tests/bench/run; else echo 'There are no benchmarks yet.'; fi
+
+## Looking after the source
+.PHONY: format format-check analyze
+C_FILES = $(sort $(COMMON_SRC) $(DAEMON_SRC) $(CTL_SRC) $(HEADERS) $(wildcard tests/*/*.c))
+format: ## rewrite every C file as .clang-format has it
+	@$(call tool,clang-format) -i $(C_FILES)
+format-check: ## … or say which files differ
+	@$(call tool,clang-format) --dry-run --Werror $(C_FILES) && echo 'format: $(words $(C_FILES)) files as they should be'
+# Another version formats differently; 14 is what Debian 12 calls clang-format, and Ubuntu 24.04 has it too.
+tool = $(or $(shell command -v $(1)-14),$(1))
+
+analyze: ## clang-tidy and cppcheck
+	@JOBS=$(JOBS) CLANG_TIDY='$(call tool,clang-tidy)' tools/analyze $(COMMON_SRC) $(DAEMON_SRC) $(CTL_SRC) -- \
+		$(filter-out -DVERSION=% -DPREFIX=%,$(CPPFLAGS)) '-DVERSION="$(VERSION)"' '-DPREFIX="$(PREFIX)"' -std=gnu17
+
+## Installing
+# systemd, the journal's catalog and man look below /usr and /usr/local alike; the message bus reads policies only
+# from /usr/share and /etc. Configuration is in /etc whatever the PREFIX (the units say ConfigurationDirectory=).
+UNITDIR = $(PREFIX)/lib/systemd/system
+CATALOGDIR = $(PREFIX)/lib/systemd/catalog
+SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
+MANDIR = $(PREFIX)/share/man
+BUSDIR = $(if $(filter /usr,$(PREFIX)),/usr/share,/etc)/dbus-1/system.d
+CONFDIR = /etc/lockdownd
+UNITS := $(wildcard systemd/*.service systemd/*.socket)
+MANPAGES := $(wildcard man/*.[1-8])
+# Everything `make uninstall` removes, and `make install` puts there, besides the configuration.
+INSTALLED = $(PREFIX)/sbin/lockdownd $(PREFIX)/bin/lockdownctl $(CATALOGDIR)/lockdownd.catalog \
+            $(BUSDIR)/org.egresslockdown.Lockdown1.conf $(SYSUSERSDIR)/lockdownd.conf \
+            $(addprefix $(UNITDIR)/,$(notdir $(UNITS))) \
+            $(foreach m,$(MANPAGES),$(MANDIR)/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
+
+.PHONY: install uninstall
+install: all ## into DESTDIR, below PREFIX (default /usr/local); keeps a configuration that is there
+	install -D -m 755 $(B)/lockdownd $(DESTDIR)$(PREFIX)/sbin/lockdownd
+	install -D -m 755 $(B)/lockdownctl $(DESTDIR)$(PREFIX)/bin/lockdownctl
+	@set -e; for u in $(UNITS); do \
+		echo "install $$u -> $(DESTDIR)$(UNITDIR)"; \
+		install -d $(DESTDIR)$(UNITDIR); \
+		sed 's|@PREFIX@|$(PREFIX)|g' $$u > $(DESTDIR)$(UNITDIR)/$${u##*/}; \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$${u##*/}; \
+	done
+	@set -e; for m in $(MANPAGES); do \
+		install -v -D -m 644 $$m $(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}; \
+	done
+	install -D -m 644 conf/lockdownd.catalog $(DESTDIR)$(CATALOGDIR)/lockdownd.catalog
+	install -D -m 644 conf/lockdownd.sysusers $(DESTDIR)$(SYSUSERSDIR)/lockdownd.conf
+	install -D -m 644 conf/org.egresslockdown.Lockdown1.conf $(DESTDIR)$(BUSDIR)/org.egresslockdown.Lockdown1.conf
+	install -d -m 755 $(DESTDIR)$(CONFDIR) $(DESTDIR)$(CONFDIR)/lockdownd.conf.d
+	@tools/install-conf conf/lockdownd.conf $(DESTDIR)$(CONFDIR)/lockdownd.conf
+	@DESTDIR='$(DESTDIR)' SYSUSERS='$(SYSUSERSDIR)/lockdownd.conf' tools/after-install
+
+uninstall: ## remove what install put there; keeps configuration, saved orders and the rules in force
+	@DESTDIR='$(DESTDIR)' tools/before-uninstall
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	@DESTDIR='$(DESTDIR)' tools/after-install
+
+## The rest
+.PHONY: clean help
+clean: ## remove what was built
 	rm -rf $(B)
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+help: ## this list
+	@awk 'BEGIN { FS = ":[^#]*## " } \
+		/^## / { printf "\n%s\n", substr($$0, 4) } \
+		/^[a-z][a-z -]*:[^=#]*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
