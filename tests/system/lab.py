@@ -272,6 +272,13 @@ class Lab:
             self.world.nft("table inet world { chain catch { type nat hook prerouting priority dstnat;\n"
                            f"meta l4proto {{ tcp, udp }} redirect to :{world.CATCH_ALL}\n}}\n}}\n")
 
+    def end_tasks(self):
+        """Ends what a test started on the host."""
+        for task in self.host.tasks:
+            if task not in (self.near, self.marker, self.journal):
+                task.kill()
+        self.host.tasks = [self.near, self.marker, self.journal]
+
     def close(self):
         problems = []
         for part in (self.host, self.world):
