@@ -9,6 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define CALLER_NOBODY UINT32_MAX
+/* Latest moment and longest time an order deals in (73,000 years): sums and differences never overflow. */
+#define ORDER_TIME_MAX (INT64_MAX / 4)
+
 enum order_state {
         ORDER_ACTIVE,
         ORDER_LIFTED,
@@ -31,7 +35,7 @@ enum order_end {
 };
 
 struct caller {
-        uint32_t uid;
+        uint32_t uid; /* CALLER_NOBODY: no person (an expiry) */
         int pid;
         char *name; /* user name as far as known, else NULL */
 };
@@ -47,7 +51,8 @@ struct order {
         char *reason; /* may be NULL */
         enum order_end end;
         uint64_t until; /* realtime; 0 with END_NEVER. END_FOR: corrected when the clock is stepped */
-        uint64_t until_boottime; /* END_FOR: on the boot clock of boot_id */
+        uint64_t until_boottime;  /* END_FOR: on the boot clock of boot_id */
+        int64_t ordered_boottime; /* ordered_at on the boot clock of boot_id; negative: before that boot */
         char boot_id[33];
         uint64_t severed; /* sockets destroyed in all */
         /* of a finished order: */
@@ -69,29 +74,33 @@ struct order_time {
         uint64_t until;    /* realtime, 0: not given */
 };
 /* Sets end, until, until_boottime from the request, else DefaultDuration; keeps MaxDuration, counted from
- * ordered_at: what exceeds it is shortened, and *RET_SHORTENED (may be NULL) says so. For a new order and,
- * from NOW on, for an extension. -EINVAL if both are given, -ERANGE if until is not after NOW. */
+ * ordered_at: what exceeds it ("until lifted" does, too) is shortened, and *RET_SHORTENED (may be NULL) says
+ * so. For a new order and, from NOW on, for an extension. -EINVAL if both are given, -ERANGE if until is not
+ * after NOW. */
 int order_set_end(struct order *o, const struct order_time *t, const struct now *now, bool *ret_shortened);
-/* Would this extension make it end earlier than it does now? (extend refuses that) */
+/* Would this extension make it end earlier than it does now, by a second or more? (extend refuses that) */
 bool order_end_is_earlier(const struct order *o, const struct order_time *t, const struct now *now);
 bool order_expired(const struct order *o, const struct now *now);
 /* Microseconds until it ends by itself, on the boot clock; 0 when due, UINT64_MAX for never. */
 uint64_t order_remaining(const struct order *o, const struct now *now);
 /* After a clock step: brings `until` of an END_FOR order into agreement with the boot clock. True if it
- * changed. */
+ * changed (differences below a second are left alone). */
 bool order_correct_until(struct order *o, const struct now *now);
-/* After a reboot: what is left of an END_FOR order, taken from the wall clock, goes onto this boot's clock.
- */
+/* After a reboot: what is left of an END_FOR order, taken from the wall clock, goes onto this boot's clock. A
+ * clock that came up in the past cannot stretch it beyond its whole duration. No change in the same boot. */
 void order_rebase(struct order *o, const struct now *now);
-/* Ends it: state, ended_at, ended_by (copied; NULL for expiry), end_reason. Returns 0 or -ENOMEM. */
+/* Ends it: state, ended_at, ended_by (copied; NULL for expiry), end_reason. Returns 0, -ENOMEM, or -EINVAL if
+ * it has ended already. */
 int order_finish(struct order *o, enum order_state state, const struct caller *by, const char *reason,
                  const struct now *now);
 
 const char *order_state_to_string(enum order_state s); /* "active", "lifted", "expired" */
 
-/* The form on disk ("version": 1). NULL when out of memory. */
+/* The form on disk ("version": 1). Text that is not UTF-8 loses its non-ASCII bytes. NULL when out of memory.
+ */
 json_t *order_to_json(const struct order *o);
-/* -EBADMSG with a sentence about what is wrong in PROBLEMS, -ENOMEM. RET untouched on failure. */
+/* -EBADMSG with a sentence about what is wrong in PROBLEMS (may be NULL), -ENOMEM. RET untouched on failure.
+ * Keys it does not know are passed over: a lockdown must not be lost for a remark. */
 int order_from_json(const json_t *j, struct order **ret, struct problems *problems);
 
 #endif

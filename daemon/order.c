@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The life of an order. Two clocks: the wall clock, which people set and NTP steps, and the boot clock, which
+ * only runs forward. A duration belongs to the boot clock; a point in time belongs to the wall clock. */
+
+#include "order.h"
+#include "timespan.h"
+#include <errno.h>
+#include <string.h>
+
+/* Two clocks are read one after the other, and people write whole seconds. */
+#define TOLERANCE USEC_PER_SEC
+
+/* What order_set_end() would set. */
+struct planned_end {
+        enum order_end end;
+        uint64_t until, until_boottime;
+        bool shortened;
+};
+
+static uint64_t add_saturated(uint64_t a, uint64_t b)
+{
+        return a > ORDER_TIME_MAX || b > ORDER_TIME_MAX - a ? ORDER_TIME_MAX : a + b;
+}
+
+static uint64_t subtract_saturated(uint64_t a, uint64_t b)
+{
+        return a > b ? a - b : 0;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+        return a < b ? a : b;
+}
+
+static int64_t to_signed(uint64_t v)
+{
+        return (int64_t)min_u64(v, ORDER_TIME_MAX);
+}
+
+static bool same_boot(const struct order *o, const struct now *now)
+{
+        return strcmp(o->boot_id, now->boot_id) == 0;
+}
+
+/* Where AT (wall clock) lies on the boot clock that NOW shows. */
+static int64_t on_boot_clock(uint64_t at, const struct now *now)
+{
+        return to_signed(now->boottime) - (to_signed(now->realtime) - to_signed(at));
+}
+
+/* How long the order has been in force: by the boot clock as long as that has not restarted. */
+static uint64_t age(const struct order *o, const struct now *now)
+{
+        int64_t begun = same_boot(o, now) ? o->ordered_boottime : on_boot_clock(o->ordered_at, now);
+        int64_t age = to_signed(now->boottime) - begun;
+
+        return age > 0 ? (uint64_t)age : 0;
+}
+
+struct order *order_new(struct profile *profile, const char *id, const struct now *now)
+{
+        struct order *o = calloc(1, sizeof(*o));
+
+        if (!o)
+                return NULL;
+        o->profile = profile;
+        o->state = ORDER_ACTIVE;
+        o->end = END_NEVER;
+        o->ordered_at = now->realtime;
+        o->ordered_boottime = to_signed(now->boottime);
+        o->ordered_by.uid = CALLER_NOBODY;
+        o->ended_by.uid = CALLER_NOBODY;
+        strncpy(o->id, id, sizeof(o->id) - 1);
+        memcpy(o->boot_id, now->boot_id, sizeof(o->boot_id));
+        return o;
+}
+
+struct order *order_free(struct order *o)
+{
+        if (!o)
+                return NULL;
+        profile_free(o->profile);
+        free(o->ordered_by.name);
+        free(o->reason);
+        free(o->ended_by.name);
+        free(o->end_reason);
+        free(o);
+        return NULL;
+}
+
+/* LEFT: microseconds from NOW, UINT64_MAX for "until lifted". */
+static uint64_t keep_max_duration(const struct order *o, uint64_t left, const struct now *now,
+                                  bool *ret_shortened)
+{
+        uint64_t allowed;
+
+        *ret_shortened = false;
+        if (o->profile->max_duration == 0)
+                return left;
+        allowed = subtract_saturated(o->profile->max_duration, age(o, now));
+        if (left <= allowed)
+                return left;
+        *ret_shortened = true;
+        return allowed;
+}
+
+static int plan_end(const struct order *o, const struct order_time *t, const struct now *now,
+                    struct planned_end *ret)
+{
+        struct planned_end p = {.end = t->until > 0 ? END_UNTIL : END_FOR};
+        uint64_t left = UINT64_MAX;
+
+        if (t->duration > 0 && t->until > 0)
+                return -EINVAL;
+        if (t->until > 0 && t->until <= now->realtime)
+                return -ERANGE;
+
+        if (t->until > 0)
+                left = t->until - now->realtime;
+        else if (t->duration > 0)
+                left = t->duration;
+        else if (o->profile->default_duration > 0)
+                left = o->profile->default_duration;
+
+        left = keep_max_duration(o, left, now, &p.shortened);
+        if (left == UINT64_MAX && t->duration == 0 && t->until == 0) {
+                p.end = END_NEVER;
+        } else {
+                p.until = add_saturated(now->realtime, left);
+                if (p.end == END_FOR)
+                        p.until_boottime = add_saturated(now->boottime, left);
+        }
+        *ret = p;
+        return 0;
+}
+
+int order_set_end(struct order *o, const struct order_time *t, const struct now *now, bool *ret_shortened)
+{
+        struct planned_end p;
+        int r;
+
+        r = plan_end(o, t, now, &p);
+        if (r < 0)
+                return r;
+        /* The fields on the boot clock are about to be written anew: they must be of this boot. */
+        order_rebase(o, now);
+        o->end = p.end;
+        o->until = p.until;
+        o->until_boottime = p.until_boottime;
+        if (ret_shortened)
+                *ret_shortened = p.shortened;
+        return 0;
+}
+
+/* Signed microseconds until the end; not for END_NEVER. */
+static int64_t until_end(const struct order *o, const struct now *now)
+{
+        int64_t left = to_signed(o->until) - to_signed(now->realtime);
+        int64_t whole = to_signed(o->until_boottime) - o->ordered_boottime;
+
+        if (o->end != END_FOR)
+                return left;
+        if (same_boot(o, now))
+                return to_signed(o->until_boottime) - to_signed(now->boottime);
+        /* A machine without a good clock comes up in the past; the order must not last for years by that. */
+        return left < whole ? left : whole;
+}
+
+bool order_end_is_earlier(const struct order *o, const struct order_time *t, const struct now *now)
+{
+        struct planned_end p;
+        uint64_t left;
+        int r;
+
+        r = plan_end(o, t, now, &p);
+        if (r == -ERANGE)
+                return true;
+        if (r < 0 || p.end == END_NEVER)
+                return false;
+        left = p.end == END_FOR ? subtract_saturated(p.until_boottime, now->boottime)
+                                : subtract_saturated(p.until, now->realtime);
+        if (o->end == END_NEVER)
+                return true;
+        return add_saturated(left, TOLERANCE) <= order_remaining(o, now);
+}
+
+bool order_expired(const struct order *o, const struct now *now)
+{
+        return o->state == ORDER_ACTIVE && o->end != END_NEVER && until_end(o, now) <= 0;
+}
+
+uint64_t order_remaining(const struct order *o, const struct now *now)
+{
+        int64_t left;
+
+        if (o->end == END_NEVER)
+                return UINT64_MAX;
+        left = until_end(o, now);
+        return left > 0 ? (uint64_t)left : 0;
+}
+
+bool order_correct_until(struct order *o, const struct now *now)
+{
+        int64_t right, off;
+
+        if (o->state != ORDER_ACTIVE || o->end != END_FOR || !same_boot(o, now))
+                return false;
+        right = to_signed(now->realtime) + until_end(o, now);
+        if (right < 1)
+                right = 1; /* 0 would mean "no end" */
+        off = right - to_signed(o->until);
+        if (off < (int64_t)TOLERANCE && off > -(int64_t)TOLERANCE)
+                return false;
+        o->until = (uint64_t)right;
+        return true;
+}
+
+void order_rebase(struct order *o, const struct now *now)
+{
+        uint64_t left = order_remaining(o, now);
+
+        if (same_boot(o, now))
+                return;
+        if (o->end == END_FOR)
+                o->until_boottime = add_saturated(now->boottime, left);
+        /* The wall clock may say "before it was ordered": an order is never younger than new. */
+        o->ordered_boottime = to_signed(now->boottime) - to_signed(age(o, now));
+        memcpy(o->boot_id, now->boot_id, sizeof(o->boot_id));
+}
+
+int order_finish(struct order *o, enum order_state state, const struct caller *by, const char *reason,
+                 const struct now *now)
+{
+        _cleanup_free_ char *name = NULL, *why = NULL;
+
+        if (o->state != ORDER_ACTIVE || state == ORDER_ACTIVE)
+                return -EINVAL;
+        if (by && by->name && !(name = strdup(by->name)))
+                return -ENOMEM;
+        if (reason && !(why = strdup(reason)))
+                return -ENOMEM;
+
+        o->state = state;
+        o->ended_at = now->realtime;
+        free(o->ended_by.name);
+        o->ended_by = (struct caller){.uid = by ? by->uid : CALLER_NOBODY, .pid = by ? by->pid : 0};
+        o->ended_by.name = TAKE_PTR(name);
+        free(o->end_reason);
+        o->end_reason = TAKE_PTR(why);
+        return 0;
+}
+
+const char *order_state_to_string(enum order_state s)
+{
+        switch (s) {
+        case ORDER_ACTIVE:
+                return "active";
+        case ORDER_LIFTED:
+                return "lifted";
+        case ORDER_EXPIRED:
+                return "expired";
+        }
+        return "unknown";
+}
