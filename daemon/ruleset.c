@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "ruleset-internal.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter.h>
+#include <string.h>
+
+#define LOOPBACK_INDEX 1 /* in every network namespace */
+
+const struct rs_chain_info *rs_chain_info(enum rs_chain_id id)
+{
+        static const struct rs_chain_info chains[_CHAIN_MAX] = {
+                [CHAIN_SUBJECTS] = {.name = "subjects"},
+                [CHAIN_DESTINATIONS] = {.name = "destinations"},
+                [CHAIN_REFUSE] = {.name = "refuse"},
+                [CHAIN_SUBJECTS_LAST] = {.name = "subjects_last"},
+                [CHAIN_DESTINATIONS_LAST] = {.name = "destinations_last"},
+                [CHAIN_REFUSE_LAST] = {.name = "refuse_last"},
+                [CHAIN_SUBJECTS_SESSIONS] = {.name = "subjects_sessions"},
+                [CHAIN_DESTINATIONS_SESSIONS] = {.name = "destinations_sessions"},
+                [CHAIN_RECORD] = {.name = "record"},
+                [CHAIN_RECORD_OWNED] = {.name = "record_owned"},
+                [CHAIN_SUBJECTS_DNS] = {.name = "subjects_dns"},
+                [CHAIN_REDIRECT] = {.name = "redirect_dns"},
+                [CHAIN_FORWARDED] = {.name = "forwarded"},
+                [CHAIN_REFUSE_FORWARDED] = {.name = "refuse_forwarded"},
+                /* Before connection tracking and everything else that may change or steal the packet. */
+                [CHAIN_OUTPUT] = {"output", "filter", "output", NF_INET_LOCAL_OUT, -310},
+                /* nft's dstnat; priority keywords differ by hook, numbers don't. */
+                [CHAIN_OUTPUT_DNS] = {"output_dns", "nat", "output", NF_INET_LOCAL_OUT, -100},
+                /* Behind everybody: what is seen here is what leaves. */
+                [CHAIN_OUTPUT_LAST] = {"output_last", "filter", "output", NF_INET_LOCAL_OUT, INT32_MAX},
+                [CHAIN_POSTROUTING] = {"postrouting", "filter", "postrouting", NF_INET_POST_ROUTING,
+                                       INT32_MAX},
+                [CHAIN_FORWARD] = {"forward", "filter", "forward", NF_INET_FORWARD, -310},
+        };
+
+        return &chains[id];
+}
+
+struct builder {
+        const struct ruleset_spec *spec;
+        struct ruleset *r;
+        int error; /* the first; what comes after it does nothing */
+};
+
+static bool filled(const struct builder *b, enum rs_set_id set)
+{
+        return b->r->sets[set].n > 0;
+}
+
+static void add_rule(struct builder *b, enum rs_chain_id id, const struct rs_statement *statements, size_t n)
+{
+        struct rs_chain *c = &b->r->chains[id];
+        struct rs_rule *grown;
+
+        if (b->error < 0)
+                return;
+        grown = reallocarray(c->rules, c->n + 1, sizeof(*grown));
+        if (!grown) {
+                b->error = -ENOMEM;
+                return;
+        }
+        c->rules = grown;
+        grown[c->n] = (struct rs_rule){.n = n};
+        memcpy(grown[c->n++].statements, statements, n * sizeof(*statements));
+}
+
+#define RULE(b, chain, ...)                                                     \
+        do {                                                                    \
+                const struct rs_statement _s[] = {__VA_ARGS__};                 \
+                _Static_assert(ELEMENTSOF(_s) <= RS_STATEMENTS, "rule length"); \
+                add_rule(b, chain, _s, ELEMENTSOF(_s));                         \
+        } while (0)
+
+/* One helper per statement. */
+
+static struct rs_statement compare(enum rs_field field, enum rs_op op, uint32_t value)
+{
+        return (struct rs_statement){.kind = RS_COMPARE, .fields = {field}, .op = op, .value = value};
+}
+
+static struct rs_statement is(enum rs_field field, uint32_t value)
+{
+        return compare(field, OP_EQ, value);
+}
+
+static struct rs_statement exists(enum rs_field field)
+{
+        return compare(field, OP_EQ, 1);
+}
+
+static struct rs_statement in(enum rs_field field, enum rs_set_id set)
+{
+        return (struct rs_statement){.kind = RS_LOOKUP, .fields = {field}, .op = OP_EQ, .set = set};
+}
+
+static struct rs_statement not_in(enum rs_field field, enum rs_set_id set)
+{
+        return (struct rs_statement){.kind = RS_LOOKUP, .fields = {field}, .op = OP_NEQ, .set = set};
+}
+
+static struct rs_statement endpoint_in(enum rs_field daddr, enum rs_set_id set)
+{
+        return (struct rs_statement){
+                .kind = RS_LOOKUP, .fields = {daddr, FIELD_L4PROTO, FIELD_DPORT}, .op = OP_EQ, .set = set};
+}
+
+static struct rs_statement record(enum rs_set_id set, enum rs_field owner, enum rs_field daddr,
+                                  enum rs_field port)
+{
+        return (struct rs_statement){
+                .kind = RS_RECORD, .fields = {owner, FIELD_L4PROTO, daddr, port}, .set = set};
+}
+
+static struct rs_statement count(void)
+{
+        return (struct rs_statement){.kind = RS_COUNT};
+}
+
+static struct rs_statement drop(void)
+{
+        return (struct rs_statement){.kind = RS_VERDICT, .verdict = VERDICT_DROP};
+}
+
+static struct rs_statement back(void)
+{
+        return (struct rs_statement){.kind = RS_VERDICT, .verdict = VERDICT_RETURN};
+}
+
+static struct rs_statement jump_to(enum rs_chain_id chain)
+{
+        return (struct rs_statement){.kind = RS_VERDICT, .verdict = VERDICT_JUMP, .chain = chain};
+}
+
+static struct rs_statement go_to(enum rs_chain_id chain)
+{
+        return (struct rs_statement){.kind = RS_VERDICT, .verdict = VERDICT_GOTO, .chain = chain};
+}
+
+static struct rs_statement dnat_to(int family, const uint8_t *address)
+{
+        struct rs_statement s = {.kind = RS_DNAT, .family = family};
+
+        memcpy(s.address, address, family == AF_INET ? 4 : 16);
+        return s;
+}
+
+/* An interval set costs 650 ns and more a packet, of everybody's. So it is asked only between the lowest and
+ * the highest id, rounded outwards to powers of two: the bounds then seldom change, and when they do, an
+ * update rewrites the rule together with the elements. */
+static void bounds(const struct idset *ids, uint32_t *ret_low, uint32_t *ret_high)
+{
+        uint32_t first = ids->ranges[0].first, last = ids->ranges[ids->n - 1].last;
+
+        *ret_low = first == 0 ? 0 : UINT32_C(1) << (31 - __builtin_clz(first));
+        *ret_high = last == 0 ? 0 : UINT32_MAX >> __builtin_clz(last);
+}
+
+/* Their ids, on behalf of whom TARGET is to judge. What the socket's creator was decides, not who sends. */
+static void named_subjects(struct builder *b, enum rs_chain_id chain, enum rs_chain_id target)
+{
+        const struct subjects *s = b->spec->subjects;
+        uint32_t low, high;
+
+        /* meta skuid @uids goto destinations */
+        if (filled(b, SET_UIDS))
+                RULE(b, chain, in(FIELD_SKUID, SET_UIDS), go_to(target));
+        if (filled(b, SET_UID_RANGES)) {
+                bounds(&s->uid_ranges, &low, &high);
+                /* meta skuid >= LOW meta skuid <= HIGH meta skuid @uid_ranges goto destinations */
+                RULE(b, chain, compare(FIELD_SKUID, OP_GTE, low), compare(FIELD_SKUID, OP_LTE, high),
+                     in(FIELD_SKUID, SET_UID_RANGES), go_to(target));
+        }
+        /* Root's own sockets stay, whatever group it acts under.
+         * meta skuid != 0 meta skgid @gids goto destinations */
+        if (filled(b, SET_GIDS))
+                RULE(b, chain, compare(FIELD_SKUID, OP_NEQ, 0), in(FIELD_SKGID, SET_GIDS), go_to(target));
+        if (filled(b, SET_GID_RANGES)) {
+                bounds(&s->gid_ranges, &low, &high);
+                /* meta skuid != 0 meta skgid >= LOW meta skgid <= HIGH meta skgid @gid_ranges goto
+                 * destinations */
+                RULE(b, chain, compare(FIELD_SKUID, OP_NEQ, 0), compare(FIELD_SKGID, OP_GTE, low),
+                     compare(FIELD_SKGID, OP_LTE, high), in(FIELD_SKGID, SET_GID_RANGES), go_to(target));
+        }
+}
+
+static void excepted_subjects(struct builder *b, enum rs_chain_id chain)
+{
+        /* meta skuid @except_uids return: first, for they may be in a blocked group or session */
+        if (filled(b, SET_EXCEPT_UIDS))
+                RULE(b, chain, in(FIELD_SKUID, SET_EXCEPT_UIDS), back());
+}
+
+/* The kernel's own talk with its neighbours has no owner and must go on, or nothing the host sends arrives,
+ * with Allow=none not even root's. No subject can send these: it takes CAP_NET_RAW. */
+static void neighbours(struct builder *b, enum rs_chain_id chain)
+{
+        /* icmpv6 type >= 130 icmpv6 type <= 137 return: listener reports, router and neighbour discovery */
+        RULE(b, chain, compare(FIELD_ICMPV6_TYPE, OP_GTE, 130), compare(FIELD_ICMPV6_TYPE, OP_LTE, 137),
+             back());
+        /* icmpv6 type 143 return: listener reports, version 2 */
+        RULE(b, chain, is(FIELD_ICMPV6_TYPE, 143), back());
+        /* meta l4proto igmp return: the same for IPv4 */
+        RULE(b, chain, is(FIELD_L4PROTO, IPPROTO_IGMP), back());
+}
+
+static void everyone(struct builder *b, enum rs_chain_id chain, enum rs_chain_id target)
+{
+        bool postrouting = chain == CHAIN_SUBJECTS_LAST;
+
+        /* meta skuid 0 return */
+        RULE(b, chain, is(FIELD_SKUID, 0), back());
+        excepted_subjects(b, chain);
+        /* meta skgid @except_gids return */
+        if (filled(b, SET_EXCEPT_GIDS))
+                RULE(b, chain, in(FIELD_SKGID, SET_EXCEPT_GIDS), back());
+        neighbours(b, chain);
+        if (postrouting) {
+                /* meta skuid <= 4294967295 goto destinations: whatever has an owner was sent here */
+                RULE(b, chain, compare(FIELD_SKUID, OP_LTE, UINT32_MAX), go_to(target));
+                /* iif != 0 return: came in by an interface, so it is forwarded; that is for Forward= */
+                RULE(b, chain, compare(FIELD_IIF, OP_NEQ, 0), back());
+        }
+        /* goto destinations: also sockets without an owner */
+        RULE(b, chain, go_to(target));
+}
+
+static void subjects(struct builder *b, enum rs_chain_id chain, enum rs_chain_id target)
+{
+        /* postrouting cannot ask for a socket's control group: the sessions' second judgement is at the end
+         * of output instead. */
+        bool sessions = b->r->sets[SET_SESSIONS].present && chain != CHAIN_SUBJECTS_LAST;
+
+        if (b->spec->subjects->everyone) {
+                everyone(b, chain, target);
+                return;
+        }
+        excepted_subjects(b, chain);
+        if (chain != CHAIN_SUBJECTS_SESSIONS)
+                named_subjects(b, chain, target);
+        /* socket cgroupv2 level 2 @sessions goto destinations: also with no session yet, so that logging in
+         * is an update of the set */
+        if (sessions)
+                RULE(b, chain, in(FIELD_CGROUP, SET_SESSIONS), go_to(target));
+}
+
+/* Where a packet only seems to go. */
+static void detours(struct builder *b, enum rs_chain_id chain, enum rs_chain_id refuse)
+{
+        /* exthdr rt exists goto refuse: ip6 daddr is only the next segment */
+        RULE(b, chain, exists(FIELD_ROUTING_HEADER), go_to(refuse));
+        /* ip option lsrr exists goto refuse; ip option ssrr exists goto refuse: the same for IPv4 */
+        RULE(b, chain, exists(FIELD_LSRR), go_to(refuse));
+        RULE(b, chain, exists(FIELD_SSRR), go_to(refuse));
+}
+
+/* Traffic that stays on this machine, by LOCAL (which field says so). */
+static void loopback(struct builder *b, enum rs_chain_id chain, enum rs_chain_id refuse,
+                     struct rs_statement local)
+{
+        /* oif lo meta l4proto @tcp_udp th dport @loopback_ports goto refuse: doors to the outside */
+        if (filled(b, SET_LOOPBACK_PORTS))
+                RULE(b, chain, local, in(FIELD_L4PROTO, SET_TCP_UDP), in(FIELD_DPORT, SET_LOOPBACK_PORTS),
+                     go_to(refuse));
+        /* oif lo meta l4proto @tcp_udp th dport @dns_ports goto refuse: a resolver asks outside for them; and
+         * what goes to the loopback cannot be redirected off it */
+        if (b->r->sets[SET_DNS_PORTS].present)
+                RULE(b, chain, local, in(FIELD_L4PROTO, SET_TCP_UDP), in(FIELD_DPORT, SET_DNS_PORTS),
+                     go_to(refuse));
+        /* oif lo return */
+        RULE(b, chain, local, back());
+}
+
+static void services(struct builder *b, enum rs_chain_id chain)
+{
+        /* ip daddr . meta l4proto . th dport @allow4_service return */
+        if (filled(b, SET_ALLOW4_SERVICE))
+                RULE(b, chain, endpoint_in(FIELD_IP_DADDR, SET_ALLOW4_SERVICE), back());
+        /* ip6 daddr . meta l4proto . th dport @allow6_service return */
+        if (filled(b, SET_ALLOW6_SERVICE))
+                RULE(b, chain, endpoint_in(FIELD_IP6_DADDR, SET_ALLOW6_SERVICE), back());
+}
+
+/* DNS=ADDRESS, first judgement: the question may go on, for the nat chain will send it to the address. */
+static void to_be_redirected(struct builder *b, enum rs_chain_id chain)
+{
+        /* meta nfproto ipv4 meta l4proto @tcp_udp th dport 53 return */
+        if (b->r->sets[SET_DNS4].present)
+                RULE(b, chain, is(FIELD_NFPROTO, NFPROTO_IPV4), in(FIELD_L4PROTO, SET_TCP_UDP),
+                     is(FIELD_DPORT, 53), back());
+        /* meta nfproto ipv6 meta l4proto @tcp_udp th dport 53 return */
+        if (b->r->sets[SET_DNS6].present)
+                RULE(b, chain, is(FIELD_NFPROTO, NFPROTO_IPV6), in(FIELD_L4PROTO, SET_TCP_UDP),
+                     is(FIELD_DPORT, 53), back());
+}
+
+/* Second judgement: only what was really sent to the address. */
+static void redirected(struct builder *b, enum rs_chain_id chain)
+{
+        /* ip daddr @dns4 meta l4proto @tcp_udp th dport 53 return */
+        if (b->r->sets[SET_DNS4].present)
+                RULE(b, chain, in(FIELD_IP_DADDR, SET_DNS4), in(FIELD_L4PROTO, SET_TCP_UDP),
+                     is(FIELD_DPORT, 53), back());
+        /* ip6 daddr @dns6 meta l4proto @tcp_udp th dport 53 return */
+        if (b->r->sets[SET_DNS6].present)
+                RULE(b, chain, in(FIELD_IP6_DADDR, SET_DNS6), in(FIELD_L4PROTO, SET_TCP_UDP),
+                     is(FIELD_DPORT, 53), back());
+}
+
+/* The judgement about a subject's packet; destinations_judge() gives the same answer in the same order. */
+static void destinations(struct builder *b, enum rs_chain_id chain, enum rs_chain_id refuse)
+{
+        bool first = chain == CHAIN_DESTINATIONS;
+        /* At the end of output a packet that NAT sent elsewhere still carries the interface it was meant for:
+         * there the address must say whether it stays here. */
+        struct rs_statement local =
+                chain == CHAIN_DESTINATIONS_SESSIONS ? is(FIELD_LOCAL, 1) : is(FIELD_OIF, LOOPBACK_INDEX);
+
+        /* tcp flags & rst == rst return: before all else, or the reset that tells the peer of a severed
+         * connection would be refused, too. Only the kernel makes them for a subject. */
+        RULE(b, chain, exists(FIELD_TCP_RST), back());
+        detours(b, chain, refuse);
+        /* Before the loopback: the resolver may be on this very machine. */
+        if (!first)
+                redirected(b, chain);
+        loopback(b, chain, refuse, local);
+        /* Before the resolver ports: an endpoint that names its port wins over DNS=. */
+        services(b, chain);
+        if (first)
+                to_be_redirected(b, chain);
+        /* meta l4proto @tcp_udp th dport @dns_ports goto refuse: before the networks, which have resolvers,
+         * too */
+        if (b->r->sets[SET_DNS_PORTS].present)
+                RULE(b, chain, in(FIELD_L4PROTO, SET_TCP_UDP), in(FIELD_DPORT, SET_DNS_PORTS), go_to(refuse));
+        /* ip daddr @allow4 return; ip6 daddr @allow6 return */
+        if (filled(b, SET_ALLOW4))
+                RULE(b, chain, in(FIELD_IP_DADDR, SET_ALLOW4), back());
+        if (filled(b, SET_ALLOW6))
+                RULE(b, chain, in(FIELD_IP6_DADDR, SET_ALLOW6), back());
+        /* goto refuse */
+        RULE(b, chain, go_to(refuse));
+}
+
+static void refusal(struct builder *b)
+{
+        /* counter name refused: all of it, also what finds no room in the book */
+        RULE(b, CHAIN_REFUSE, count());
+        RULE(b, CHAIN_REFUSE, jump_to(CHAIN_RECORD));
+        /* meta l4proto tcp reject with tcp reset: connect() fails at once */
+        RULE(b, CHAIN_REFUSE, is(FIELD_L4PROTO, IPPROTO_TCP), (struct rs_statement){.kind = RS_REJECT_RESET});
+        /* reject with icmpx admin-prohibited */
+        RULE(b, CHAIN_REFUSE, (struct rs_statement){.kind = RS_REJECT_PROHIBITED});
+
+        /* postrouting cannot reject. A packet comes to one refusal only, so that each is counted once. */
+        RULE(b, CHAIN_REFUSE_LAST, count());
+        RULE(b, CHAIN_REFUSE_LAST, jump_to(CHAIN_RECORD));
+        RULE(b, CHAIN_REFUSE_LAST, drop());
+}
+
+/* Who tried to get where. The kinds of packets exclude each other; a full set ends its rule, no more. */
+static void record_kinds(struct builder *b, enum rs_chain_id chain, enum rs_field owner)
+{
+        /* meta l4proto @with_ports update @attempts4 { meta skuid . meta l4proto . ip daddr . th dport } */
+        RULE(b, chain, in(FIELD_L4PROTO, SET_WITH_PORTS),
+             record(SET_ATTEMPTS4, owner, FIELD_IP_DADDR, FIELD_DPORT));
+        /* meta l4proto != @with_ports update @attempts4 { meta skuid . meta l4proto . ip daddr . 0 } */
+        RULE(b, chain, not_in(FIELD_L4PROTO, SET_WITH_PORTS),
+             record(SET_ATTEMPTS4, owner, FIELD_IP_DADDR, FIELD_CONSTANT));
+        /* the same two with ip6 daddr and @attempts6 */
+        RULE(b, chain, in(FIELD_L4PROTO, SET_WITH_PORTS),
+             record(SET_ATTEMPTS6, owner, FIELD_IP6_DADDR, FIELD_DPORT));
+        RULE(b, chain, not_in(FIELD_L4PROTO, SET_WITH_PORTS),
+             record(SET_ATTEMPTS6, owner, FIELD_IP6_DADDR, FIELD_CONSTANT));
+}
+
+static void recording(struct builder *b)
+{
+        /* meta skuid <= 4294967295 goto record_owned: true of every owner, broken off where there is none */
+        RULE(b, CHAIN_RECORD, compare(FIELD_SKUID, OP_LTE, UINT32_MAX), go_to(CHAIN_RECORD_OWNED));
+        record_kinds(b, CHAIN_RECORD, FIELD_CONSTANT);
+        record_kinds(b, CHAIN_RECORD_OWNED, FIELD_SKUID);
+}
+
+/* DNS=ADDRESS: every question of a subject that is not for an allowed endpoint goes there. */
+static void redirection(struct builder *b)
+{
+        const struct destinations *d = b->spec->destinations;
+
+        RULE(b, CHAIN_REDIRECT, is(FIELD_OIF, LOOPBACK_INDEX), back());
+        services(b, CHAIN_REDIRECT);
+        /* meta nfproto ipv4 meta l4proto @tcp_udp th dport 53 dnat ip to ADDRESS */
+        if (d->has_dns4)
+                RULE(b, CHAIN_REDIRECT, is(FIELD_NFPROTO, NFPROTO_IPV4), in(FIELD_L4PROTO, SET_TCP_UDP),
+                     is(FIELD_DPORT, 53), dnat_to(AF_INET, d->dns4));
+        /* meta nfproto ipv6 meta l4proto @tcp_udp th dport 53 dnat ip6 to ADDRESS */
+        if (d->has_dns6)
+                RULE(b, CHAIN_REDIRECT, is(FIELD_NFPROTO, NFPROTO_IPV6), in(FIELD_L4PROTO, SET_TCP_UDP),
+                     is(FIELD_DPORT, 53), dnat_to(AF_INET6, d->dns6));
+}
+
+/* Forward=deny: nothing crosses between inside (the allowed networks) and outside, established or not. */
+static void forwarding(struct builder *b)
+{
+        const enum rs_chain_id chain = CHAIN_FORWARDED, refuse = CHAIN_REFUSE_FORWARDED;
+
+        if (filled(b, SET_ALLOW4)) {
+                /* From inside by a detour: the next hop may be inside, the end is not known.
+                 * ip saddr @allow4 ip option lsrr exists goto refuse_forwarded (and ssrr) */
+                RULE(b, chain, in(FIELD_IP_SADDR, SET_ALLOW4), exists(FIELD_LSRR), go_to(refuse));
+                RULE(b, chain, in(FIELD_IP_SADDR, SET_ALLOW4), exists(FIELD_SSRR), go_to(refuse));
+                /* ip saddr @allow4 ip daddr != @allow4 goto refuse_forwarded, and the other way round */
+                RULE(b, chain, in(FIELD_IP_SADDR, SET_ALLOW4), not_in(FIELD_IP_DADDR, SET_ALLOW4),
+                     go_to(refuse));
+                RULE(b, chain, not_in(FIELD_IP_SADDR, SET_ALLOW4), in(FIELD_IP_DADDR, SET_ALLOW4),
+                     go_to(refuse));
+        }
+        if (filled(b, SET_ALLOW6)) {
+                /* ip6 saddr @allow6 exthdr rt exists goto refuse_forwarded */
+                RULE(b, chain, in(FIELD_IP6_SADDR, SET_ALLOW6), exists(FIELD_ROUTING_HEADER), go_to(refuse));
+                /* ip6 saddr @allow6 ip6 daddr != @allow6 goto refuse_forwarded, and the other way round */
+                RULE(b, chain, in(FIELD_IP6_SADDR, SET_ALLOW6), not_in(FIELD_IP6_DADDR, SET_ALLOW6),
+                     go_to(refuse));
+                RULE(b, chain, not_in(FIELD_IP6_SADDR, SET_ALLOW6), in(FIELD_IP6_DADDR, SET_ALLOW6),
+                     go_to(refuse));
+        }
+        /* Nobody here to tell, and no owner to record. */
+        RULE(b, refuse, count());
+        RULE(b, refuse, drop());
+}
+
+static void declare(struct builder *b, enum rs_chain_id chain)
+{
+        b->r->chains[chain].present = true;
+}
+
+/* A base chain holds nothing but the jump: engaging costs the same whatever the judgement. */
+static void hook(struct builder *b, enum rs_chain_id base, enum rs_chain_id target)
+{
+        declare(b, base);
+        declare(b, target);
+        RULE(b, base, jump_to(target));
+}
+
+static void build_chains(struct builder *b)
+{
+        hook(b, CHAIN_OUTPUT, CHAIN_SUBJECTS);
+        declare(b, CHAIN_DESTINATIONS);
+        declare(b, CHAIN_REFUSE);
+        subjects(b, CHAIN_SUBJECTS, CHAIN_DESTINATIONS);
+        destinations(b, CHAIN_DESTINATIONS, CHAIN_REFUSE);
+
+        hook(b, CHAIN_POSTROUTING, CHAIN_SUBJECTS_LAST);
+        declare(b, CHAIN_DESTINATIONS_LAST);
+        declare(b, CHAIN_REFUSE_LAST);
+        subjects(b, CHAIN_SUBJECTS_LAST, CHAIN_DESTINATIONS_LAST);
+        destinations(b, CHAIN_DESTINATIONS_LAST, CHAIN_REFUSE_LAST);
+
+        if (b->r->sets[SET_SESSIONS].present) {
+                hook(b, CHAIN_OUTPUT_LAST, CHAIN_SUBJECTS_SESSIONS);
+                declare(b, CHAIN_DESTINATIONS_SESSIONS);
+                subjects(b, CHAIN_SUBJECTS_SESSIONS, CHAIN_DESTINATIONS_SESSIONS);
+                destinations(b, CHAIN_DESTINATIONS_SESSIONS, CHAIN_REFUSE_LAST);
+        }
+
+        declare(b, CHAIN_RECORD);
+        declare(b, CHAIN_RECORD_OWNED);
+        refusal(b);
+        recording(b);
+
+        if (b->spec->destinations->dns == DNS_REDIRECT) {
+                hook(b, CHAIN_OUTPUT_DNS, CHAIN_SUBJECTS_DNS);
+                declare(b, CHAIN_REDIRECT);
+                subjects(b, CHAIN_SUBJECTS_DNS, CHAIN_REDIRECT);
+                redirection(b);
+        }
+        if (b->spec->forward_deny) {
+                hook(b, CHAIN_FORWARD, CHAIN_FORWARDED);
+                declare(b, CHAIN_REFUSE_FORWARDED);
+                forwarding(b);
+        }
+}
+
+int ruleset_build(const struct ruleset_spec *spec, struct ruleset **ret)
+{
+        _cleanup_(ruleset_freep) struct ruleset *r = calloc(1, sizeof(*r));
+        struct builder b = {.spec = spec, .r = r};
+
+        if (!r)
+                return -ENOMEM;
+        if (asprintf(&r->table, TABLE_PREFIX "%s", spec->name) < 0) {
+                r->table = NULL;
+                return -ENOMEM;
+        }
+        b.error = ruleset_build_sets(r, spec);
+        if (b.error == 0)
+                build_chains(&b);
+        if (b.error < 0)
+                return b.error;
+        *ret = TAKE_PTR(r);
+        return 0;
+}
+
+const char *ruleset_table(const struct ruleset *r)
+{
+        return r->table;
+}
+
+static bool statement_equal(const struct rs_statement *a, const struct rs_statement *b)
+{
+        return a->kind == b->kind && memcmp(a->fields, b->fields, sizeof(a->fields)) == 0 && a->op == b->op &&
+               a->value == b->value && a->set == b->set && a->verdict == b->verdict && a->chain == b->chain &&
+               a->family == b->family && memcmp(a->address, b->address, sizeof(a->address)) == 0;
+}
+
+static bool rule_equal(const struct rs_rule *a, const struct rs_rule *b)
+{
+        if (a->n != b->n)
+                return false;
+        for (size_t i = 0; i < a->n; i++)
+                if (!statement_equal(&a->statements[i], &b->statements[i]))
+                        return false;
+        return true;
+}
+
+bool rs_chain_equal(const struct rs_chain *a, const struct rs_chain *b)
+{
+        if (a->present != b->present || a->n != b->n)
+                return false;
+        for (size_t i = 0; i < a->n; i++)
+                if (!rule_equal(&a->rules[i], &b->rules[i]))
+                        return false;
+        return true;
+}
+
+bool rs_chain_counts(const struct rs_chain *c)
+{
+        for (size_t i = 0; i < c->n; i++)
+                for (size_t j = 0; j < c->rules[i].n; j++)
+                        if (c->rules[i].statements[j].kind == RS_COUNT)
+                                return true;
+        return false;
+}
+
+bool ruleset_same_structure(const struct ruleset *a, const struct ruleset *b)
+{
+        if (strcmp(a->table, b->table) != 0)
+                return false;
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                if (a->sets[i].present != b->sets[i].present || a->sets[i].size != b->sets[i].size)
+                        return false;
+        for (unsigned i = 0; i < _CHAIN_MAX; i++)
+                if (a->chains[i].present != b->chains[i].present)
+                        return false;
+        return true;
+}
+
+bool ruleset_equal(const struct ruleset *a, const struct ruleset *b)
+{
+        if (!ruleset_same_structure(a, b))
+                return false;
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                if (!rs_set_equal(&a->sets[i], &b->sets[i], i))
+                        return false;
+        for (unsigned i = 0; i < _CHAIN_MAX; i++)
+                if (!rs_chain_equal(&a->chains[i], &b->chains[i]))
+                        return false;
+        return true;
+}
+
+struct ruleset *ruleset_free(struct ruleset *r)
+{
+        if (!r)
+                return NULL;
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                rs_set_clear(&r->sets[i]);
+        for (unsigned i = 0; i < _CHAIN_MAX; i++)
+                free(r->chains[i].rules);
+        free(r->table);
+        free(r);
+        return NULL;
+}
