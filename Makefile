@@ -20,7 +20,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-pr
             -Wformat=2 -Wundef -Wvla -Wwrite-strings -Werror
 HARDENING := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPIE
 OPT ?= -O2 -g
-CPPFLAGS += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DPREFIX='"$(PREFIX)"' -Iinclude -Idaemon -Ictl $(PKG_CFLAGS)
+CPPFLAGS += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -Iinclude -Idaemon -Ictl $(PKG_CFLAGS)
 CFLAGS_ALL := -std=gnu17 $(OPT) $(WARNINGS) $(HARDENING) $(SANITIZE) $(CFLAGS)
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now $(SANITIZE) $(LDFLAGS)
 
@@ -44,7 +44,7 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SRC))
 .PHONY: all
 all: $(B)/lockdownd $(B)/lockdownctl ## build lockdownd and lockdownctl into build/ (B=DIR: elsewhere)
 
-# Objects made with other flags (another PREFIX, another compiler) are made again.
+# Objects made with other flags (another compiler, a sanitizer) are made again.
 FLAGS := $(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL)
 $(B)/.flags: FORCE
 	@mkdir -p $(B)
@@ -99,7 +99,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 .PHONY: demo
 demo: deps ## as root: see a lockdown from beginning to end, in network namespaces of its own
 	@$(MAKE) -j$(JOBS) --no-print-directory all
-	@B='$(abspath $(B))' tests/system/demo
+	@BUILD='$(abspath $(B))' tests/system/demo
 
 .PHONY: check
 check: deps-check ## as root: every test there is, and one line with the sum
@@ -125,11 +125,11 @@ sanitize: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory $(SANITIZED) unit
 
 system: all ## as root: the daemon and real packets in network namespaces
-	@B='$(abspath $(B))' tests/system/run
+	@BUILD='$(abspath $(B))' tests/system/run
 boot: all ## as root: the units on a booted Debian tree (systemd-nspawn), driven with systemctl
-	@B='$(abspath $(B))' tests/boot/run
+	@BUILD='$(abspath $(B))' tests/boot/run
 bench: all ## as root: measurements
-	@if [ -x tests/bench/run ]; then B='$(abspath $(B))' tests/bench/run; else echo 'There are no benchmarks yet.'; fi
+	@if [ -x tests/bench/run ]; then BUILD='$(abspath $(B))' tests/bench/run; else echo 'There are no benchmarks yet.'; fi
 
 ## Looking after the source
 .PHONY: format format-check analyze
@@ -143,7 +143,7 @@ tool = $(or $(shell command -v $(1)-14),$(1))
 
 analyze: ## clang-tidy and cppcheck
 	@JOBS=$(JOBS) CLANG_TIDY='$(call tool,clang-tidy)' tools/analyze $(COMMON_SRC) $(DAEMON_SRC) $(CTL_SRC) -- \
-		$(filter-out -DVERSION=% -DPREFIX=%,$(CPPFLAGS)) '-DVERSION="$(VERSION)"' '-DPREFIX="$(PREFIX)"' -std=gnu17
+		$(filter-out -DVERSION=%,$(CPPFLAGS)) '-DVERSION="$(VERSION)"' -std=gnu17
 
 ## Installing
 # systemd, the journal's catalog and man look below /usr and /usr/local alike; the message bus reads policies only
