@@ -92,8 +92,6 @@ __attribute__((format(printf, 2, 3))) static int damaged(struct problems *proble
         va_list ap;
         int r;
 
-        if (!problems)
-                return -EBADMSG;
         va_start(ap, format);
         r = vasprintf(&text, format, ap);
         va_end(ap);
@@ -303,9 +301,12 @@ static int read_version(const json_t *j, struct problems *problems)
 int order_from_json(const json_t *j, struct order **ret, struct problems *problems)
 {
         _cleanup_(order_freep) struct order *o = NULL;
+        _cleanup_problems_ struct problems ignored = {0};
         const json_t *profile;
         int r;
 
+        if (!problems)
+                problems = &ignored;
         r = read_version(j, problems);
         if (r < 0)
                 return r;

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The state directory: opening it safely, setting aside what is damaged, and the memberships. */
+
+#include "store-internal.h"
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define DAMAGED_NAME_SIZE 256
+
+static const char *const dir_names[_DIR_MAX] = {
+        [DIR_ORDERS] = "orders",   [DIR_HISTORY] = "history", [DIR_ATTEMPTS] = "attempts",
+        [DIR_MEMBERS] = "members", [DIR_DAMAGED] = "damaged",
+};
+
+const char *store_dir_name(enum store_dir dir)
+{
+        return dir_names[dir];
+}
+
+bool store_id_valid(const char *id)
+{
+        return strlen(id) == 32 && strspn(id, "0123456789abcdef") == 32;
+}
+
+/* ---- opening ---- */
+
+__attribute__((format(printf, 3, 4))) static int refuse(char **ret_error, int r, const char *format, ...)
+{
+        va_list ap;
+
+        if (ret_error) {
+                va_start(ap, format);
+                if (vasprintf(ret_error, format, ap) < 0)
+                        *ret_error = NULL;
+                va_end(ap);
+        }
+        return r;
+}
+
+/* Only we may write there: whoever else can would decide who is blocked. PATH is for the sentence. */
+static int check_dir(int fd, const char *path, char **ret_error)
+{
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return refuse(ret_error, -errno, "%s cannot be examined: %s", path, strerror(errno));
+        if (st.st_uid != geteuid())
+                return refuse(ret_error, -EPERM,
+                              "%s belongs to uid %u, not to lockdownd's own (%u): check who made it, then "
+                              "chown it",
+                              path, st.st_uid, geteuid());
+        if (st.st_mode & (S_IWGRP | S_IWOTH))
+                return refuse(
+                        ret_error, -EPERM,
+                        "%s can be written to by others (mode %04o): check what is in it, then chmod it "
+                        "to 0700",
+                        path, st.st_mode & 07777U);
+        /* It says who is under suspicion: nobody else's to read. */
+        if ((st.st_mode & 07777) != 0700 && fchmod(fd, 0700) < 0)
+                return refuse(ret_error, -errno, "the mode of %s cannot be set to 0700: %s", path,
+                              strerror(errno));
+        return 0;
+}
+
+static int open_dir(int at, const char *name, const char *path, int *ret_fd, char **ret_error)
+{
+        _cleanup_close_ int fd = -1;
+        int r;
+
+        if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
+                return refuse(ret_error, -errno, "%s cannot be created: %s", path, strerror(errno));
+        fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0) {
+                struct stat st;
+
+                r = -errno;
+                /* O_NOFOLLOW together with O_DIRECTORY says ENOTDIR of a symlink. */
+                if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+                        return refuse(
+                                ret_error, -ELOOP,
+                                "%s is a symbolic link; lockdownd keeps its state in a directory of its "
+                                "own: remove the link",
+                                path);
+                return refuse(ret_error, r, "%s cannot be opened: %s", path, strerror(-r));
+        }
+        r = check_dir(fd, path, ret_error);
+        if (r < 0)
+                return r;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+/* "state//" names the directory behind a symlink: the last component must be bare to be checked. */
+static char *without_trailing_slashes(const char *dir)
+{
+        size_t n = strlen(dir);
+
+        while (n > 1 && dir[n - 1] == '/')
+                n--;
+        return strndup(dir, n);
+}
+
+static int open_all(struct store *s, const char *dir, char **ret_error)
+{
+        _cleanup_free_ char *top = without_trailing_slashes(dir);
+        _cleanup_close_ int top_fd = -1;
+        int r;
+
+        if (!top)
+                return -ENOMEM;
+        r = open_dir(AT_FDCWD, top, top, &top_fd, ret_error);
+        for (enum store_dir d = 0; r == 0 && d < _DIR_MAX; d++) {
+                _cleanup_free_ char *path = NULL;
+
+                if (asprintf(&path, "%s/%s", top, dir_names[d]) < 0) {
+                        path = NULL;
+                        return -ENOMEM;
+                }
+                r = open_dir(top_fd, dir_names[d], path, &s->fds[d], ret_error);
+        }
+        if (r == 0 && fsync(top_fd) < 0)
+                r = refuse(ret_error, -errno, "%s cannot be written: %s", top, strerror(errno));
+        return r;
+}
+
+int store_open(const char *dir, struct store **ret, char **ret_error)
+{
+        _cleanup_(store_closep) struct store *s = malloc(sizeof(*s));
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        for (enum store_dir d = 0; d < _DIR_MAX; d++)
+                s->fds[d] = -1;
+        r = open_all(s, dir, ret_error);
+        if (r < 0)
+                return r;
+        for (enum store_dir d = 0; d < _DIR_MAX; d++)
+                file_remove_temporaries(s->fds[d]);
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+struct store *store_close(struct store *s)
+{
+        if (!s)
+                return NULL;
+        for (enum store_dir d = 0; d < _DIR_MAX; d++)
+                if (s->fds[d] >= 0)
+                        close(s->fds[d]);
+        free(s);
+        return NULL;
+}
+
+/* ---- setting aside ---- */
+
+/* A foreign name may hold anything: in a sentence and in damaged/ only what is harmless stays. */
+static void plain_name(const char *name, char *ret, size_t size)
+{
+        size_t i;
+
+        for (i = 0; i + 1 < size && name[i]; i++)
+                ret[i] = isalnum((unsigned char)name[i]) || strchr("._-", name[i]) ? name[i] : '?';
+        ret[i] = '\0';
+}
+
+static int rename_new(int from_fd, const char *from, int to_fd, const char *to)
+{
+        if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
+                return 0;
+        if (errno != EINVAL && errno != ENOSYS)
+                return -errno;
+        /* A file system without RENAME_NOREPLACE: nobody but us writes here, so looking first will do. */
+        if (faccessat(to_fd, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+                return -EEXIST;
+        return renameat(from_fd, from, to_fd, to) < 0 ? -errno : 0;
+}
+
+static int move_to_damaged(struct store *s, enum store_dir dir, const char *name, const char *plain,
+                           char ret_as[DAMAGED_NAME_SIZE])
+{
+        struct timespec now;
+        int r = -EEXIST;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        for (unsigned i = 0; r == -EEXIST && i < 10000; i++) {
+                snprintf(ret_as, DAMAGED_NAME_SIZE, "%s-%.160s.%" PRIi64 "%s%.0u", dir_names[dir], plain,
+                         (int64_t)now.tv_sec, i ? "." : "", i);
+                r = rename_new(s->fds[dir], name, s->fds[DIR_DAMAGED], ret_as);
+        }
+        if (r == 0) {
+                (void)fsync(s->fds[DIR_DAMAGED]);
+                (void)fsync(s->fds[dir]);
+        }
+        return r;
+}
+
+void store_set_aside(struct store *s, enum store_dir dir, const char *name, const char *why,
+                     struct problems *problems)
+{
+        char plain[NAME_MAX + 1], as[DAMAGED_NAME_SIZE];
+        int r;
+
+        plain_name(name, plain, sizeof(plain));
+        r = move_to_damaged(s, dir, name, plain, as);
+        if (!problems)
+                return;
+        if (r < 0)
+                problems_add(problems, "%s/%s cannot be used: %s; it could not be set aside: %s",
+                             dir_names[dir], plain, why, strerror(-r));
+        else
+                problems_add(problems, "%s/%s cannot be used: %s; it was set aside as damaged/%s",
+                             dir_names[dir], plain, why, as);
+}
+
+/* ---- memberships ---- */
+
+int store_save_membership(struct store *s, const char *profile, const struct membership *m)
+{
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+        FILE *f;
+        int r;
+
+        if (!profile_name_valid(profile))
+                return -EINVAL;
+        f = open_memstream(&text, &size);
+        if (!f)
+                return -ENOMEM;
+        r = membership_write(m, f);
+        if (fclose(f) != 0 && r == 0)
+                r = -ENOMEM;
+        if (r < 0)
+                return r;
+        if (size > MEMBERS_SIZE_MAX)
+                return -EFBIG;
+        return file_replace(s->fds[DIR_MEMBERS], profile, text, size);
+}
+
+int store_load_membership(struct store *s, const char *profile, struct membership *ret)
+{
+        _cleanup_free_ char *text = NULL, *why = NULL;
+        size_t size;
+        int r;
+
+        if (!profile_name_valid(profile))
+                return -EINVAL;
+        r = file_read(s->fds[DIR_MEMBERS], profile, MEMBERS_SIZE_MAX, &text, &size, &why);
+        if (r == 0)
+                r = membership_parse(text, size, ret);
+        if (r == -EBADMSG)
+                store_set_aside(s, DIR_MEMBERS, profile, why ? why : "its text is damaged", NULL);
+        return r;
+}
+
+int store_drop_membership(struct store *s, const char *profile)
+{
+        if (!profile_name_valid(profile))
+                return -EINVAL;
+        return file_remove(s->fds[DIR_MEMBERS], profile);
+}
