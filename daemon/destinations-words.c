@@ -81,7 +81,7 @@ static char *dns_text(const struct destinations *d)
         char v4[INET_ADDRSTRLEN] = "", v6[INET6_ADDRSTRLEN] = "";
         char *text;
 
-        if (d->dns != DNS_REDIRECT)
+        if (d->dns != DNS_REDIRECT || (!d->has_dns4 && !d->has_dns6))
                 return strdup(d->dns == DNS_ALLOW ? "allow" : "deny");
         if (d->has_dns4)
                 inet_ntop(AF_INET, d->dns4, v4, sizeof(v4));

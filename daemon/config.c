@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+
+#include "cleanup.h"
+#include "config-internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Far more than anybody writes; a file beyond that is not a configuration. */
+#define CONFIG_FILE_MAX (1024 * 1024)
+
+struct config *config_free(struct config *c)
+{
+        if (!c)
+                return NULL;
+        words_clear(&c->access_order);
+        words_clear(&c->access_lift);
+        words_clear(&c->access_status);
+        for (size_t i = 0; i < c->n_profiles; i++)
+                profile_free(c->profiles[i]);
+        free(c->profiles);
+        free(c);
+        return NULL;
+}
+
+struct config *config_new_default(void)
+{
+        _cleanup_(config_freep) struct config *c = calloc(1, sizeof(*c));
+
+        if (!c || words_add(&c->access_order, "root", NULL, 0) < 0 ||
+            words_add(&c->access_lift, "root", NULL, 0) < 0 || words_add(&c->access_status, "*", NULL, 0) < 0)
+                return NULL;
+        return TAKE_PTR(c);
+}
+
+struct profile *config_find(const struct config *c, const char *name)
+{
+        for (size_t i = 0; i < c->n_profiles; i++)
+                if (strcmp(c->profiles[i]->name, name) == 0)
+                        return c->profiles[i];
+        return NULL;
+}
+
+const char *config_nearest(const struct config *c, const char *name)
+{
+        _cleanup_free_ const char **names = reallocarray(NULL, c->n_profiles + 1, sizeof(*names));
+
+        if (!names)
+                return NULL;
+        for (size_t i = 0; i < c->n_profiles; i++)
+                names[i] = c->profiles[i]->name;
+        return nearest_name(name, names, c->n_profiles);
+}
+
+/* What stat() must say about a file or directory that decides who is blocked. */
+static bool check_mode(const char *path, const struct stat *st, mode_t type, struct problems *problems)
+{
+        if ((st->st_mode & S_IFMT) != type) {
+                problems_add(problems, "%s: is not a %s", path,
+                             type == S_IFDIR ? "directory" : "regular file");
+                return false;
+        }
+        if (st->st_mode & S_IWOTH) {
+                problems_add(problems, "%s: can be written by everybody; take that away (chmod o-w)", path);
+                return false;
+        }
+        return true;
+}
+
+static void cannot_read(const char *path, int error, struct problems *problems)
+{
+        problems_add(problems, "%s: cannot be read: %s", path, strerror(error));
+}
+
+/* Reads at most SIZE bytes. Returns how many, or -errno. */
+static ssize_t read_all(int fd, char *buf, size_t size)
+{
+        size_t done = 0;
+
+        while (done < size) {
+                ssize_t n = read(fd, buf + done, size - done);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                if (n == 0)
+                        break;
+                done += (size_t)n;
+        }
+        return (ssize_t)done;
+}
+
+/* REQUIRED: false for the main file, which may be missing. A problem is no error here. Returns 0 or -ENOMEM.
+ */
+static int load_file(struct config *c, const char *path, bool required, struct problems *problems)
+{
+        /* Not blocking: a FIFO in place of the file must not hold up the daemon. */
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        _cleanup_free_ char *text = NULL;
+        struct stat st;
+        ssize_t size;
+
+        if (fd < 0) {
+                if (errno != ENOENT || required)
+                        cannot_read(path, errno, problems);
+                return 0;
+        }
+        if (fstat(fd, &st) < 0) {
+                cannot_read(path, errno, problems);
+                return 0;
+        }
+        if (!check_mode(path, &st, S_IFREG, problems))
+                return 0;
+        text = malloc(CONFIG_FILE_MAX + 1);
+        if (!text)
+                return -ENOMEM;
+        size = read_all(fd, text, CONFIG_FILE_MAX + 1);
+        if (size < 0) {
+                cannot_read(path, (int)-size, problems);
+                return 0;
+        }
+        if (size > CONFIG_FILE_MAX) {
+                problems_add(problems, "%s: is larger than %d bytes", path, CONFIG_FILE_MAX);
+                return 0;
+        }
+        return config_parse_text(c, path, text, (size_t)size, problems);
+}
+
+static int is_drop_in(const struct dirent *entry)
+{
+        size_t length = strlen(entry->d_name);
+
+        return entry->d_name[0] != '.' && length > 5 && strcmp(entry->d_name + length - 5, ".conf") == 0;
+}
+
+/* By bytes: scandir()'s alphasort() would depend on the locale. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+        return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int load_drop_ins(struct config *c, const char *dir, struct problems *problems)
+{
+        struct dirent **entries = NULL;
+        struct stat st;
+        int n, r = 0;
+
+        if (stat(dir, &st) < 0) {
+                if (errno != ENOENT)
+                        cannot_read(dir, errno, problems);
+                return 0;
+        }
+        if (!check_mode(dir, &st, S_IFDIR, problems))
+                return 0;
+        n = scandir(dir, &entries, is_drop_in, by_name);
+        if (n < 0) {
+                cannot_read(dir, errno, problems);
+                return 0;
+        }
+        for (int i = 0; i < n; i++) {
+                _cleanup_free_ char *path = NULL;
+
+                if (asprintf(&path, "%s/%s", dir, entries[i]->d_name) < 0) {
+                        path = NULL;
+                        r = -ENOMEM;
+                }
+                if (r >= 0)
+                        r = load_file(c, path, true, problems);
+                free(entries[i]);
+        }
+        free(entries);
+        return r;
+}
+
+static int load_files(struct config *c, const char *dir, struct problems *problems)
+{
+        _cleanup_free_ char *path = NULL, *drop_ins = NULL;
+        struct stat st;
+        int r;
+
+        if (asprintf(&path, "%s/lockdownd.conf", dir) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        if (asprintf(&drop_ins, "%s.d", path) < 0) {
+                drop_ins = NULL;
+                return -ENOMEM;
+        }
+        /* Who can write the directory can put another file in the place of ours. */
+        if (stat(dir, &st) == 0 && !check_mode(dir, &st, S_IFDIR, problems))
+                return 0;
+        r = load_file(c, path, false, problems);
+        return r < 0 ? r : load_drop_ins(c, drop_ins, problems);
+}
+
+/* A list that was emptied is root's alone: it neither locks everybody out nor lets anybody in. */
+static int finish_access(struct words *w, const char *key, bool may_be_everybody, struct problems *problems)
+{
+        if (w->n == 0)
+                return words_add(w, "root", NULL, 0);
+        for (size_t i = 0; i < w->n; i++) {
+                const struct word *word = &w->items[i];
+
+                if (strcmp(word->text, "*") == 0) {
+                        if (!may_be_everybody)
+                                problems_add_at(problems, word->file, word->line,
+                                                "%s= cannot be everybody's (\"*\"): name users and @groups",
+                                                key);
+                } else if (strpbrk(word->text, ",;#\"'*") || strcmp(word->text, "@") == 0)
+                        problems_add_at(
+                                problems, word->file, word->line,
+                                "%s= takes users, uids and @groups with spaces between them, not \"%s\"", key,
+                                word->text);
+        }
+        return 0;
+}
+
+static int by_profile_name(const void *a, const void *b)
+{
+        const struct profile *const *left = a, *const *right = b;
+
+        return strcmp((*left)->name, (*right)->name);
+}
+
+static int finish(struct config *c, struct problems *problems)
+{
+        int r = finish_access(&c->access_order, "Order", false, problems);
+
+        if (r >= 0)
+                r = finish_access(&c->access_lift, "Lift", false, problems);
+        if (r >= 0)
+                r = finish_access(&c->access_status, "Status", true, problems);
+        for (size_t i = 0; r >= 0 && i < c->n_profiles; i++) {
+                r = profile_finish(c->profiles[i], problems);
+                if (r == -EINVAL)
+                        r = 0; /* it is in PROBLEMS: look for more */
+        }
+        if (c->n_profiles > 1)
+                qsort(c->profiles, c->n_profiles, sizeof(*c->profiles), by_profile_name);
+        return r;
+}
+
+int config_load(const char *dir, struct config **ret, struct problems *problems)
+{
+        _cleanup_(config_freep) struct config *c = config_new_default();
+        _cleanup_problems_ struct problems own = {};
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        if (!problems)
+                problems = &own;
+        size_t before = problems->n;
+
+        r = load_files(c, dir, problems);
+        if (r >= 0)
+                r = finish(c, problems);
+        if (r < 0)
+                return r;
+        if (problems->n > before)
+                return -EINVAL;
+        *ret = TAKE_PTR(c);
+        return 0;
+}
