@@ -23,7 +23,8 @@ struct resolver_query {
         const uint32_t *seen_uids; /* users seen on this machine, to be checked one by one (getgrouplist) */
         size_t n_seen_uids;
 };
-/* ERROR: 0, or -ETIMEDOUT, -EPIPE (the worker died), -EBADMSG, -ENOMEM. M is valid during the call only; the
+/* ERROR: 0, or -ETIMEDOUT, -EPIPE (the worker died), -EBADMSG, -ENOMEM, or why no worker could be started
+ * (-ENOENT …). M is valid during the call only; the
  * callback may move it out (leave it zeroed). */
 typedef void (*resolver_members_t)(void *userdata, int error, struct membership *m);
 /* Copies the query. DEADLINE: microseconds from the moment the worker takes it up. Numeric users ("1000") are
@@ -31,7 +32,8 @@ typedef void (*resolver_members_t)(void *userdata, int error, struct membership 
 int resolver_resolve(struct resolver *r, const struct resolver_query *query, uint64_t deadline,
                      resolver_members_t callback, void *userdata);
 
-/* Names of uids: NAMES[i] for UIDS[i], NULL where there is none; valid during the call only. */
+/* Names of uids: NAMES[i] for UIDS[i], NULL where there is none; valid during the call only. On an error N is
+ * 0. */
 typedef void (*resolver_names_t)(void *userdata, int error, const uint32_t *uids, char *const *names,
                                  size_t n);
 int resolver_names(struct resolver *r, const uint32_t *uids, size_t n, uint64_t deadline,

@@ -45,7 +45,8 @@ void subjects_clear(struct subjects *s);
 /* The text form, kept in the state directory and spoken by the resolver process:
  *   lockdown-members 1 / as-of USEC / uid A[-B] / gid … / subuid … / subgid … / except-uid … / except-gid …
  *   / missing-group NAME / missing-user NAME / unresolved NAME / empty-group NAME / end
- * Returns 0 or -errno of the stream. */
+ * Names are written with %XX for spaces, control characters and '%'. Returns 0 or -errno of the stream.
+ * Everywhere below, what RET holds is replaced: it must be zeroed or valid. */
 int membership_write(const struct membership *m, FILE *f);
 /* Reads it back. -EBADMSG when it is damaged or cut short (no "end"), -ENOMEM; RET untouched on failure. */
 int membership_parse(const char *text, size_t size, struct membership *ret);
