@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_CHECK_H
+#define LOCKDOWN_CHECK_H
+
+#include <stdio.h>
+
+/* `lockdownd --check`: reads the configuration in DIR, asks the directory (through a worker started from
+ * EXECUTABLE) whether the names exist, prints every mistake to ERRORS or, if there is none, the canonical
+ * form to OUT. Touches neither the kernel nor the state. Returns the exit status: 0 valid, 1 mistakes. */
+int check_run(const char *dir, const char *executable, FILE *out, FILE *errors);
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "audit.h"
+#include "bus.h"
+#include "check.h"
+#include "manager.h"
+#include "resolver.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+
+static const char help[] =
+        "lockdownd [--check]\n"
+        "\n"
+        "Holds the lockdowns of this host: takes listed groups of people off the internet when\n"
+        "lockdownctl orders it, until that is lifted or expires. Normally started by systemd.\n"
+        "\n"
+        "  --check     validate the configuration, print it in canonical form, and exit\n"
+        "  --help      this text\n"
+        "  --version   the version\n"
+        "\n"
+        "Directories: $CONFIGURATION_DIRECTORY (/etc/lockdownd), $STATE_DIRECTORY\n"
+        "(/var/lib/lockdownd), $RUNTIME_DIRECTORY (/run/lockdownd). See lockdownd(8).\n";
+
+enum mode {
+        MODE_DAEMON,
+        MODE_CHECK,
+        MODE_WORKER,
+        MODE_HELP,
+        MODE_VERSION,
+        MODE_WRONG,
+};
+
+static enum mode parse_arguments(int argc, char **argv)
+{
+        static const struct option options[] = {
+                {"check", no_argument, NULL, MODE_CHECK},
+                {"resolver-worker", no_argument, NULL, MODE_WORKER},
+                {"help", no_argument, NULL, MODE_HELP},
+                {"version", no_argument, NULL, MODE_VERSION},
+                {NULL, 0, NULL, 0},
+        };
+        enum mode mode = MODE_DAEMON;
+        int c;
+
+        while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0)
+                mode = c == '?' ? MODE_WRONG : mode == MODE_WRONG ? mode : (enum mode)c;
+        return optind < argc ? MODE_WRONG : mode;
+}
+
+/* systemd says where; several directories would be separated by colons, we ask for one each. */
+static const char *directory(const char *variable, const char *fallback)
+{
+        const char *value = getenv(variable);
+
+        return value && value[0] == '/' && !strchr(value, ':') ? value : fallback;
+}
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+        (void)info;
+        (void)userdata;
+        return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static void ignore_outcome(void *userdata, const struct outcome *outcome)
+{
+        (void)userdata;
+        (void)outcome; /* journalled by the manager */
+}
+
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+        (void)source;
+        manager_reload(userdata, &(struct caller){.uid = info->ssi_uid, .pid = (int)info->ssi_pid},
+                       ignore_outcome, NULL);
+        return 0;
+}
+
+static int set_up_loop(sd_event **ret)
+{
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        sigset_t set;
+        int r;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGCHLD);
+        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+                return -errno;
+        (void)signal(SIGPIPE, SIG_IGN); /* a caller that hangs up is no reason to die */
+        r = sd_event_new(&event);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGTERM, on_terminate, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGINT, on_terminate, NULL);
+        if (r >= 0)
+                r = sd_event_set_watchdog(event, true);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(event);
+        return 0;
+}
+
+static int inherited_socket(void)
+{
+        int n = sd_listen_fds(1);
+
+        if (n > 1)
+                audit_log(LOG_WARNING, "%d sockets were passed, only the first is used", n);
+        return n >= 1 && sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) > 0
+                       ? SD_LISTEN_FDS_START
+                       : -1;
+}
+
+static int fatal(char *error, int r)
+{
+        audit_log(LOG_CRIT, "%s", error ? error : strerror(-r));
+        sd_notifyf(0, "STATUS=%s\nERRNO=%d", error ? error : strerror(-r), -r);
+        free(error);
+        return EXIT_FAILURE;
+}
+
+static int run(const char *executable)
+{
+        const struct manager_paths paths = {
+                .configuration = directory("CONFIGURATION_DIRECTORY", "/etc/lockdownd"),
+                .state = directory("STATE_DIRECTORY", "/var/lib/lockdownd"),
+                .runtime = directory("RUNTIME_DIRECTORY", "/run/lockdownd"),
+                .executable = executable,
+        };
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(manager_freep) struct manager *manager = NULL;
+        _cleanup_(bus_freep) struct bus *bus = NULL;
+        char *error = NULL;
+        int r = set_up_loop(&event);
+
+        if (r >= 0)
+                r = manager_new(event, &paths, &manager, &error);
+        if (r >= 0)
+                r = manager_start(manager, &error);
+        if (r >= 0)
+                r = bus_new(event, manager, inherited_socket(), paths.runtime, &bus, &error);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, manager);
+        if (r < 0)
+                return fatal(error, r);
+        sd_notify(0, "READY=1");
+        r = sd_event_loop(event);
+        sd_notify(0, "STOPPING=1");
+        return r < 0 ? fatal(NULL, r) : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+        static const char self[] = "/proc/self/exe";
+        char executable[PATH_MAX];
+        ssize_t n = readlink(self, executable, sizeof(executable) - 1);
+
+        /* by name, so that a worker started after an upgrade is the new one; the link itself if it cannot be
+         * read */
+        executable[n > 0 ? n : 0] = '\0';
+        switch (parse_arguments(argc, argv)) {
+        case MODE_DAEMON:
+                return run(n > 0 ? executable : self);
+        case MODE_CHECK:
+                return check_run(directory("CONFIGURATION_DIRECTORY", "/etc/lockdownd"),
+                                 n > 0 ? executable : self, stdout, stderr);
+        case MODE_WORKER:
+                return resolver_worker_run(3);
+        case MODE_HELP:
+                fputs(help, stdout);
+                return EXIT_SUCCESS;
+        case MODE_VERSION:
+                puts("lockdownd " VERSION);
+                return EXIT_SUCCESS;
+        default:
+                fputs("lockdownd: wrong usage; see lockdownd --help\n", stderr);
+                return 2;
+        }
+}

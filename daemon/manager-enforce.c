@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "manager-internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+int lockdown_subjects(const struct lockdown *l, struct subjects *ret)
+{
+        const struct profile *p = lockdown_profile(l);
+        _cleanup_subjects_ struct subjects s = {0};
+        int r = subjects_copy(&l->members.subjects, &s);
+
+        if (r < 0)
+                return r;
+        s.everyone = p->everyone;
+        s.sessions = p->sessions;
+        r = subjects_finish(&s, p->include_root);
+        if (r < 0)
+                return r;
+        *ret = s;
+        s = (struct subjects){0};
+        return 0;
+}
+
+int lockdown_build(const struct lockdown *l, const struct profile *p, const struct subjects *s,
+                   struct ruleset **ret)
+{
+        _cleanup_free_ uint64_t *cgroups = NULL;
+        size_t n_cgroups = 0;
+
+        if (s->sessions && l->manager->sessions)
+                (void)sessions_cgroups(l->manager->sessions, &s->uids, &cgroups, &n_cgroups);
+        return ruleset_build(&(struct ruleset_spec){.name = l->name,
+                                                    .subjects = s,
+                                                    .destinations = &p->destinations,
+                                                    .forward_deny = p->forward_deny,
+                                                    .session_cgroups = cgroups,
+                                                    .n_session_cgroups = n_cgroups},
+                             ret);
+}
+
+static int build_current(struct lockdown *l, struct ruleset **ret)
+{
+        _cleanup_subjects_ struct subjects s = {0};
+        int r = lockdown_subjects(l, &s);
+
+        return r < 0 ? r : lockdown_build(l, lockdown_profile(l), &s, ret);
+}
+
+void lockdown_collect(struct lockdown *l)
+{
+        _cleanup_attempts_ struct attempts now = {0}, before = {0};
+        struct manager *m = l->manager;
+        int r;
+
+        if (!l->order || !l->engaged)
+                return;
+        r = nft_read_attempts(m->nft, l->name, &now);
+        if (r < 0) {
+                audit_log(LOG_WARNING, "%s: the attempts could not be read before the table changed: %s",
+                          l->name, strerror(-r));
+                return;
+        }
+        l->order->refused_packets += now.packets;
+        l->order->refused_bytes += now.bytes;
+        if (now.n == 0)
+                return;
+        r = store_load_attempts(m->store, l->order->id, &before);
+        if (r >= 0 || r == -ENOENT)
+                r = attempts_merge(&before, &now);
+        if (r >= 0)
+                r = store_save_attempts(m->store, l->order->id, &before);
+        if (r < 0)
+                audit(AUDIT_NOT_SAVED, LOG_ERR, l->order, NULL,
+                      "%s: the record of attempts could not be saved: %s", l->name, strerror(-r));
+}
+
+/* Puts NEW into the kernel in place of what is loaded there, by the smallest change that will do. */
+static int load(struct lockdown *l, const struct ruleset *new, bool engaged)
+{
+        _cleanup_free_ char *error = NULL;
+        struct nft *nft = l->manager->nft;
+        int r;
+
+        if (l->loaded && l->engaged == engaged && ruleset_equal(l->loaded, new) && !l->kernel_problem)
+                return 0;
+        if (l->loaded && l->engaged == engaged && !l->kernel_problem &&
+            ruleset_same_structure(l->loaded, new)) {
+                r = nft_update(nft, l->loaded, new, &error);
+                if (r >= 0)
+                        return 0;
+                audit_log(LOG_WARNING, "%s: changing elements failed (%s), loading the whole table", l->name,
+                          error ? error : strerror(-r));
+                error = (free(error), NULL);
+        }
+        lockdown_collect(l);
+        r = nft_replace(nft, new, engaged, &error);
+        if (r < 0)
+                set_problem(&l->kernel_problem, "%s", error ? error : strerror(-r));
+        return r;
+}
+
+static void take_loaded(struct lockdown *l, struct ruleset *r, bool engaged)
+{
+        ruleset_free(l->loaded);
+        l->loaded = r;
+        l->engaged = engaged;
+        set_problem(&l->kernel_problem, NULL);
+}
+
+int lockdown_sync(struct lockdown *l)
+{
+        _cleanup_(ruleset_freep) struct ruleset *new = NULL;
+        int r = build_current(l, &new);
+
+        if (r < 0)
+                set_problem(&l->kernel_problem, "the rules could not be built: %s", strerror(-r));
+        else
+                r = load(l, new, l->order != NULL);
+        if (r < 0) {
+                audit_log(l->order ? LOG_ERR : LOG_WARNING, "%s: %s", l->name, l->kernel_problem);
+                return r;
+        }
+        take_loaded(l, TAKE_PTR(new), l->order != NULL);
+        return 0;
+}
+
+/* ---- severing ---- */
+
+struct sever_context {
+        const struct subjects *subjects;
+        const struct destinations *destinations;
+        const uint64_t *cgroups;
+        size_t n_cgroups;
+};
+
+static bool leads_outside(const struct sever_socket *s, const struct destinations *d)
+{
+        struct endpoint e = {
+                .family = s->family, .protocol = s->protocol, .port = s->dport, .local = s->local};
+
+        memcpy(e.addr, s->dst, sizeof(e.addr));
+        return judgement_refuses(destinations_judge(d, &e));
+}
+
+static bool in_session(const struct sever_context *c, uint64_t cgroup)
+{
+        for (size_t i = 0; i < c->n_cgroups; i++)
+                if (c->cgroups[i] == cgroup)
+                        return true;
+        return false;
+}
+
+static bool wants_severed(const struct sever_socket *s, void *userdata)
+{
+        const struct sever_context *c = userdata;
+
+        return (subjects_match_uid(c->subjects, s->uid) || in_session(c, s->cgroup)) &&
+               leads_outside(s, c->destinations);
+}
+
+/* Runs WORK over the sockets that L's order is to cut. */
+static int with_context(struct lockdown *l, int (*work)(struct sever *, struct sever_context *, void *),
+                        void *arg)
+{
+        const struct profile *p = lockdown_profile(l);
+        _cleanup_subjects_ struct subjects s = {0};
+        _cleanup_free_ uint64_t *cgroups = NULL;
+        struct sever_context c = {.subjects = &s, .destinations = &p->destinations};
+        int r;
+
+        if (!l->manager->sever)
+                return -EOPNOTSUPP;
+        r = lockdown_subjects(l, &s);
+        if (r < 0)
+                return r;
+        if (s.sessions && l->manager->sessions &&
+            sessions_cgroups(l->manager->sessions, &s.uids, &cgroups, &c.n_cgroups) >= 0)
+                c.cgroups = cgroups;
+        return work(l->manager->sever, &c, arg);
+}
+
+static int do_sever(struct sever *sever, struct sever_context *c, void *arg)
+{
+        return sever_run(sever, SEVER_ROUNDS, wants_severed, c, arg);
+}
+
+static int do_count(struct sever *sever, struct sever_context *c, void *arg)
+{
+        return sever_count(sever, wants_severed, c, arg);
+}
+
+void lockdown_sever(struct lockdown *l, struct sever_result *ret)
+{
+        struct sever_result result = {0};
+        int r = with_context(l, do_sever, &result);
+
+        if (r < 0)
+                audit_log(LOG_ERR,
+                          "%s: open connections could not all be cut: %s (new packets are refused all the "
+                          "same)",
+                          l->name, strerror(-r));
+        if (l->order)
+                l->order->severed += result.destroyed;
+        if (ret) {
+                *ret = result;
+                if (r < 0 && ret->left == 0)
+                        ret->left = UINT64_MAX; /* unknown */
+        }
+}
+
+int lockdown_count_sockets(struct lockdown *l, uint64_t *ret)
+{
+        return with_context(l, do_count, ret);
+}
+
+/* ---- in force, and out of it ---- */
+
+void lockdown_save(struct lockdown *l)
+{
+        struct manager *m = l->manager;
+        int r = store_save_order(m->store, l->order);
+
+        if (r >= 0 && l->have_members)
+                r = store_save_membership(m->store, l->name, &l->members);
+        if (r < 0) {
+                if (!l->save_problem)
+                        audit(AUDIT_NOT_SAVED, LOG_CRIT, l->order, NULL,
+                              "%s is in force but could not be saved: %s. It will not survive a reboot",
+                              l->name, strerror(-r));
+                set_problem(&l->save_problem, "%s", strerror(-r));
+                return;
+        }
+        set_problem(&l->save_problem, NULL);
+}
+
+/* Hooks on: the staged table if the kernel holds it, else the whole table at once. */
+static int engage_table(struct lockdown *l)
+{
+        _cleanup_free_ char *error = NULL;
+
+        if (l->loaded && !l->engaged && !l->kernel_problem) {
+                int r = nft_engage(l->manager->nft, l->loaded, &error);
+
+                if (r >= 0) {
+                        l->engaged = true;
+                        return 0;
+                }
+                /* what was staged is not there any more, or differs: load all of it */
+                audit_log(LOG_WARNING, "%s: the staged table could not be engaged (%s), loading it anew",
+                          l->name, error ? error : strerror(-r));
+                set_problem(&l->kernel_problem, "%s", error ? error : strerror(-r));
+        }
+        return lockdown_sync(l);
+}
+
+int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *ret_severed)
+{
+        int r;
+
+        l->order = o;
+        r = engage_table(l);
+        if (r < 0) {
+                l->order = NULL;
+                return r;
+        }
+        lockdown_sever(l, ret_severed);
+        lockdown_save(l);
+        lockdown_arm_expiry(l);
+        return 0;
+}
+
+/* Hooks off; a plan that stands in the configuration stays staged. */
+static int disengage_table(struct lockdown *l)
+{
+        _cleanup_free_ char *error = NULL;
+        struct nft *nft = l->manager->nft;
+        int r = -ENOENT;
+
+        if (l->configured && l->loaded)
+                r = nft_disengage(nft, l->loaded, &error);
+        if (r < 0) {
+                error = (free(error), NULL);
+                r = nft_delete(nft, l->name, &error);
+                if (r >= 0)
+                        l->loaded = ruleset_free(l->loaded);
+        }
+        if (r < 0) {
+                set_problem(&l->kernel_problem, "%s", error ? error : strerror(-r));
+                return r;
+        }
+        l->engaged = false;
+        set_problem(&l->kernel_problem, NULL);
+        return 0;
+}
+
+/* The kernel would not let go: the order is in force as before. */
+static void resume(struct lockdown *l)
+{
+        l->order->state = ORDER_ACTIVE;
+        l->order->ended_at = 0;
+        lockdown_save(l);
+        lockdown_arm_expiry(l);
+}
+
+static void save_finished(struct lockdown *l, const char *when)
+{
+        int r = store_save_order(l->manager->store, l->order);
+
+        if (r < 0)
+                audit(AUDIT_NOT_SAVED, LOG_CRIT, l->order, NULL,
+                      "the end of %s could not be saved %s: %s. It would come back after a reboot", l->name,
+                      when, strerror(-r));
+}
+
+int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
+                 struct order **ret_ended)
+{
+        struct manager *m = l->manager;
+        struct now now;
+        int r;
+
+        clock_now(&now);
+        r = order_finish(l->order, state, by, reason, &now);
+        if (r < 0)
+                return r;
+        save_finished(l, "before the block was removed");
+        l->expiry = sd_event_source_disable_unref(l->expiry);
+        lockdown_sever(l, NULL); /* what was queued under the lock must not go out behind it */
+        lockdown_collect(l);
+        r = disengage_table(l);
+        if (r < 0) {
+                resume(l);
+                return r;
+        }
+        save_finished(l, "with what it refused"); /* the totals are known only now */
+        *ret_ended = TAKE_PTR(l->order);
+        if (l->configured)
+                return lockdown_sync(l) < 0
+                               ? 0
+                               : 0; /* restage what was deleted; not the lift's business if it fails */
+        (void)store_drop_membership(m->store, l->name);
+        manager_remove(m, l);
+        return 0;
+}
+
+static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct lockdown *l = userdata;
+        struct manager *m = l->manager;
+        _cleanup_(order_freep) struct order *ended = NULL;
+        struct now now;
+        int r;
+
+        (void)source;
+        (void)usec;
+        clock_now(&now);
+        if (!order_expired(l->order, &now)) { /* the clock was set back meanwhile */
+                lockdown_arm_expiry(l);
+                return 0;
+        }
+        r = lockdown_end(l, ORDER_EXPIRED, NULL, NULL, &ended);
+        if (r < 0) {
+                audit_log(LOG_ALERT, "%s has expired but could not be removed: %s", l->name, strerror(-r));
+                return 0;
+        }
+        audit(AUDIT_EXPIRED, LOG_NOTICE, ended, NULL,
+              "%s has expired: its people may reach the internet again", ended->profile->name);
+        manager_notify(m, ended->profile->name, "expired");
+        return 0;
+}
+
+void lockdown_arm_expiry(struct lockdown *l)
+{
+        struct now now;
+        const struct order *o = l->order;
+        int r = 0;
+
+        l->expiry = sd_event_source_disable_unref(l->expiry);
+        if (!o || o->end == END_NEVER)
+                return;
+        clock_now(&now);
+        /* a duration on the clock that no step moves, a point in time on the wall clock */
+        if (o->end == END_FOR)
+                r = sd_event_add_time(l->manager->event, &l->expiry, CLOCK_BOOTTIME,
+                                      now.boottime + order_remaining(o, &now), 1000, on_expiry, l);
+        else
+                r = sd_event_add_time(l->manager->event, &l->expiry, CLOCK_REALTIME, o->until, 1000,
+                                      on_expiry, l);
+        if (r < 0)
+                audit_log(LOG_ERR, "%s: no timer for its end (%s): lift it by hand", l->name, strerror(-r));
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_MANAGER_INTERNAL_H
+#define LOCKDOWN_MANAGER_INTERNAL_H
+
+/* What the files manager*.c and report.c share. */
+
+#include "audit.h"
+#include "clock.h"
+#include "config.h"
+#include "manager.h"
+#include "nft.h"
+#include "resolver.h"
+#include "sessions.h"
+#include "sever.h"
+#include "store.h"
+#include "timespan.h"
+#include "watch.h"
+
+/* How long the directory may take for one list of groups. */
+#define RESOLVE_DEADLINE (10 * USEC_PER_SEC)
+/* How long the reply to an order waits for a membership that is being brought up to date; the block stands
+ * already. */
+#define REFRESH_PATIENCE (2 * USEC_PER_SEC)
+/* Directories do not tell about changes: everything is asked again this often. */
+#define REFRESH_INTERVAL (5 * USEC_PER_MINUTE)
+/* What the kernel or the disk refused is tried again this often. */
+#define RETRY_INTERVAL (10 * USEC_PER_SEC)
+#define SEVER_ROUNDS 32
+
+struct waiter;
+
+/* One table: a configured profile, or the plan of an ad-hoc or recovered order. */
+struct lockdown {
+        struct manager *manager;
+        char *name;
+        struct profile *profile; /* the plan; an order in force carries its own copy and that one counts */
+        bool configured;         /* PROFILE stands in the configuration */
+        struct order *order;     /* NULL: not in force */
+
+        struct membership members;
+        bool have_members;     /* MEMBERS is known, from the directory or from disk */
+        bool from_disk;        /* nobody has confirmed it since the daemon started */
+        char *members_problem; /* a sentence, or NULL */
+        uint64_t fingerprint;  /* of the account files when the last look-up began */
+        bool refreshing;       /* a look-up is under way */
+        bool refresh_again;    /* something changed since it began */
+        struct waiter *waiters;
+
+        struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours */
+        bool engaged;
+        char *kernel_problem; /* why the kernel does not hold what it should, or NULL */
+        char *save_problem;   /* why the order would not survive a reboot, or NULL */
+
+        sd_event_source *expiry;
+};
+
+struct manager {
+        sd_event *event;
+        char *configuration_dir;
+        int lock_fd; /* held for life: one daemon at a time */
+        struct nft *nft;
+        struct sever *sever; /* NULL where the kernel cannot */
+        struct resolver *resolver;
+        struct store *store;
+        struct sessions *sessions; /* may be NULL */
+        struct watch *watch;
+        struct clock_watch *clock;
+        sd_event_source *refresh_timer, *retry_timer, *status_timer;
+
+        struct config *config;
+        struct reload_op *reload; /* under way, or NULL */
+        char *config_problem;     /* the files on disk are not what is in force, and why */
+        struct access_list access[_RIGHT_MAX];
+        struct access_query *access_queries[_RIGHT_MAX]; /* being looked up, or NULL */
+
+        struct lockdown **lockdowns; /* sorted by name */
+        size_t n_lockdowns;
+        uint64_t started_at;
+
+        manager_changed_t changed;
+        void *changed_userdata;
+};
+
+/* ---- manager.c ---- */
+struct lockdown *manager_find(const struct manager *m, const char *name);
+/* Adds an entry with a copy of PROFILE. NULL: no memory. */
+struct lockdown *manager_add(struct manager *m, const struct profile *profile, bool configured);
+/* Takes it out and frees it; its table must be gone. */
+void manager_remove(struct manager *m, struct lockdown *l);
+const struct profile *lockdown_profile(const struct lockdown *l);
+/* Tells the bus (signal Changed) and systemd (status text). */
+void manager_notify(struct manager *m, const char *profile, const char *state);
+void manager_update_status(struct manager *m);
+/* Replaces *WHERE by a formatted sentence (NULL format: by NULL). */
+void set_problem(char **where, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- manager-members.c ---- */
+/* Asks the directory for L's people. CALLBACK (may be NULL) comes once, when the answer (or error) has been
+ * applied. */
+typedef void (*refreshed_t)(void *userdata, struct lockdown *l, int error);
+void lockdown_refresh(struct lockdown *l, refreshed_t callback, void *userdata);
+void lockdown_cancel_waiters(struct lockdown *l, const void *userdata);
+void lockdown_free_waiters(struct lockdown *l); /* each is called with -ECANCELED */
+/* Is what is known of L's people possibly out of date at this moment? */
+bool lockdown_stale(const struct lockdown *l);
+void manager_refresh_all(struct manager *m);
+void manager_refresh_access(struct manager *m);
+void manager_cancel_access(struct manager *m);
+
+/* ---- manager-enforce.c ---- */
+/* The subjects as the rules take them: members with the profile's everyone, sessions, root. */
+int lockdown_subjects(const struct lockdown *l, struct subjects *ret);
+/* Brings the kernel's table in line with plan, members and state (staged, or engaged while there is an
+ * order). 0 or -errno; the sentence is in kernel_problem. */
+int lockdown_sync(struct lockdown *l);
+int lockdown_build(const struct lockdown *l, const struct profile *p, const struct subjects *s,
+                   struct ruleset **ret);
+/* Engages (staged or not), severs, saves, journals: the order becomes L's. 0, or -errno with kernel_problem.
+ */
+int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *ret_severed);
+/* Destroys the subjects' sockets that lead outside; counts into the order. */
+void lockdown_sever(struct lockdown *l, struct sever_result *ret);
+int lockdown_count_sockets(struct lockdown *l, uint64_t *ret);
+/* Reads what the table counted into the order's record, before the table is replaced. */
+void lockdown_collect(struct lockdown *l);
+void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
+/* Ends the order. On success *RET_ENDED is the finished order (the caller frees), and an unconfigured L is
+ * gone. -errno: still in force, kernel_problem says why. */
+int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
+                 struct order **ret_ended);
+void lockdown_arm_expiry(struct lockdown *l);
+
+/* ---- manager-recover.c ---- */
+/* For a table in force whose order is lost. The plan in words that says what the table does (the caller
+ * frees). */
+int recovered_profile(struct manager *m, const char *name, struct profile **ret);
+/* An order until lifted, marked as recovered. P is taken over on success. */
+int recovered_order_new(struct profile *p, bool configured, struct order **ret);
+
+/* ---- manager-reload.c ---- */
+/* Makes the configured profiles be those of C (taken over); what is in force follows. MEMBERS: what the
+ * directory said about each profile of C, moved out where it is known (as_of != 0); may be NULL. CHANGED (may
+ * be NULL): a sentence per difference. */
+void manager_apply_config(struct manager *m, struct config *c, struct membership *members,
+                          struct problems *changed);
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "manager-internal.h"
+#include "operation.h"
+#include "report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* Finished orders that `history` shows at the most. */
+#define HISTORY_LIMIT 10000
+
+static void unknown(struct manager *m, const struct operation *op, const char *name)
+{
+        const char *nearest = config_nearest(m->config, name);
+
+        operation_fail(op, ERROR_NO_SUCH_PROFILE, "there is no profile %s%s%s%s", name,
+                       nearest ? "; did you mean " : "",
+                       nearest ? nearest : "; lockdownctl profiles lists those configured",
+                       nearest ? "?" : "");
+}
+
+/* ---- status ---- */
+
+struct status_op {
+        struct operation op;
+        struct manager *manager;
+        char *only;
+};
+
+static void on_status_names(void *userdata, int error, const uint32_t *uids, char *const *names, size_t n)
+{
+        struct status_op *s = userdata;
+        const struct names table = {.uids = uids, .names = names, .n = error < 0 ? 0 : n};
+
+        operation_reply(&s->op, report_status(s->manager, s->only, &table));
+        free(s->only);
+        free(s);
+}
+
+static int status_uids(const struct manager *m, const char *only, uint32_t **ret, size_t *ret_n)
+{
+        _cleanup_idset_ struct idset all = {0};
+
+        for (size_t i = 0; i < m->n_lockdowns; i++) {
+                const struct lockdown *l = m->lockdowns[i];
+                struct idset sum = {0};
+
+                if (!l->order || (only && strcmp(only, l->name) != 0))
+                        continue;
+                if (idset_union(&all, &l->members.subjects.uids, &sum) < 0)
+                        return -ENOMEM;
+                idset_clear(&all);
+                all = sum;
+        }
+        return operation_uids(&all, ret, ret_n);
+}
+
+static int ask_status_names(struct manager *m, const char *only, const struct operation *op)
+{
+        _cleanup_free_ uint32_t *uids = NULL;
+        struct status_op *s;
+        size_t n = 0;
+        int r = status_uids(m, only, &uids, &n);
+
+        if (r < 0)
+                return r;
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+        s->op = *op;
+        s->manager = m;
+        s->only = only ? strdup(only) : NULL;
+        r = resolver_names(m->resolver, uids, n, RESOLVE_DEADLINE, on_status_names, s);
+        if (r < 0) {
+                free(s->only);
+                free(s);
+        }
+        return r;
+}
+
+void manager_status(struct manager *m, const char *profile, bool names, manager_done_t done, void *userdata)
+{
+        const struct operation op = {.done = done, .userdata = userdata};
+        const char *only = profile && profile[0] ? profile : NULL;
+
+        if (only && !manager_find(m, only)) {
+                unknown(m, &op, only);
+                return;
+        }
+        if (names && ask_status_names(m, only, &op) >= 0)
+                return; /* answered when the names are there */
+        operation_reply(&op, report_status(m, only, NULL));
+}
+
+void manager_profiles(struct manager *m, manager_done_t done, void *userdata)
+{
+        operation_reply(&(struct operation){.done = done, .userdata = userdata}, report_profiles(m));
+}
+
+void manager_history(struct manager *m, manager_done_t done, void *userdata)
+{
+        const struct operation op = {.done = done, .userdata = userdata};
+        _cleanup_problems_ struct problems problems = {0};
+        struct order **orders = NULL;
+        size_t n = 0;
+        int r = store_load_history(m->store, HISTORY_LIMIT, &orders, &n, &problems);
+
+        for (size_t i = 0; i < problems.n; i++)
+                audit(AUDIT_DAMAGED, LOG_WARNING, NULL, NULL, "%s", problems.items[i]);
+        if (r < 0)
+                operation_fail(&op, ERROR_FAILED, "the history could not be read: %s", strerror(-r));
+        else
+                operation_reply(&op, report_history(orders, n));
+        for (size_t i = 0; i < n; i++)
+                order_free(orders[i]);
+        free(orders);
+}
+
+/* ---- attempts ---- */
+
+struct attempts_item {
+        char *profile;
+        struct order *order; /* a finished one, owned; NULL for one in force */
+        char order_id[33];
+        struct attempts attempts;
+};
+
+struct attempts_op {
+        struct operation op;
+        struct attempts_item *items;
+        size_t n;
+};
+
+static struct attempts_op *attempts_op_free(struct attempts_op *a)
+{
+        for (size_t i = 0; i < a->n; i++) {
+                free(a->items[i].profile);
+                order_free(a->items[i].order);
+                attempts_clear(&a->items[i].attempts);
+        }
+        free(a->items);
+        free(a);
+        return NULL;
+}
+
+static struct attempts_item *attempts_item_new(struct attempts_op *a, const char *profile, const char *id)
+{
+        struct attempts_item *more = reallocarray(a->items, a->n + 1, sizeof(*more));
+
+        if (!more)
+                return NULL;
+        a->items = more;
+        more[a->n] = (struct attempts_item){.profile = strdup(profile)};
+        (void)snprintf(more[a->n].order_id, sizeof(more[a->n].order_id), "%s", id);
+        return &more[a->n++];
+}
+
+/* Of an order in force: what the kernel counts now, and what was kept of tables replaced since. */
+static int collect_live(struct attempts_op *a, struct lockdown *l)
+{
+        _cleanup_attempts_ struct attempts kept = {0};
+        struct attempts_item *item = attempts_item_new(a, l->name, l->order->id);
+        int r;
+
+        if (!item)
+                return -ENOMEM;
+        r = nft_read_attempts(l->manager->nft, l->name, &item->attempts);
+        if (r < 0)
+                return r;
+        r = store_load_attempts(l->manager->store, l->order->id, &kept);
+        if (r >= 0)
+                r = attempts_merge(&item->attempts, &kept);
+        return r == -ENOENT ? 0 : r;
+}
+
+/* Of a finished order, by its id. */
+static int collect_finished(struct manager *m, struct attempts_op *a, const char *id)
+{
+        _cleanup_problems_ struct problems problems = {0};
+        struct order **orders = NULL;
+        size_t n = 0;
+        int r = store_load_history(m->store, HISTORY_LIMIT, &orders, &n, &problems), result = -ENOENT;
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++) {
+                struct attempts_item *item = NULL;
+
+                if (result == -ENOENT && strncmp(orders[i]->id, id, strlen(id)) == 0)
+                        item = attempts_item_new(a, orders[i]->profile->name, orders[i]->id);
+                if (!item) {
+                        order_free(orders[i]);
+                        continue;
+                }
+                item->order = orders[i];
+                result = store_load_attempts(m->store, orders[i]->id, &item->attempts);
+                if (result == -ENOENT) /* nothing was itemised */
+                        result = 0;
+                item->attempts.packets = orders[i]->refused_packets;
+                item->attempts.bytes = orders[i]->refused_bytes;
+        }
+        free(orders);
+        return result;
+}
+
+static void on_attempt_names(void *userdata, int error, const uint32_t *uids, char *const *names, size_t n)
+{
+        struct attempts_op *a = userdata;
+        const struct names table = {.uids = uids, .names = names, .n = error < 0 ? 0 : n};
+        json_t *list = json_array();
+
+        for (size_t i = 0; list && i < a->n; i++)
+                (void)json_array_append_new(list, report_attempts(a->items[i].profile, a->items[i].order_id,
+                                                                  &a->items[i].attempts, &table));
+        operation_reply(&a->op, json_pack("{s:o}", "profiles", list));
+        attempts_op_free(a);
+}
+
+static int attempt_uids(const struct attempts_op *a, uint32_t **ret, size_t *ret_n)
+{
+        _cleanup_idset_ struct idset uids = {0};
+
+        for (size_t i = 0; i < a->n; i++)
+                for (size_t j = 0; j < a->items[i].attempts.n; j++) {
+                        uint32_t uid = a->items[i].attempts.items[j].uid;
+
+                        if (uid != ATTEMPT_NO_UID && idset_append(&uids, uid, uid) < 0)
+                                return -ENOMEM;
+                }
+        idset_normalize(&uids);
+        return operation_uids(&uids, ret, ret_n);
+}
+
+static int collect_attempts(struct manager *m, struct attempts_op *a, const char *profile)
+{
+        const struct lockdown *named = profile ? manager_find(m, profile) : NULL;
+        int r = 0;
+
+        if (profile && !named)
+                return strlen(profile) >= 8 ? collect_finished(m, a, profile) : -ENOENT;
+        for (size_t i = 0; i < m->n_lockdowns && r >= 0; i++)
+                if (m->lockdowns[i]->order && (!named || named == m->lockdowns[i]))
+                        r = collect_live(a, m->lockdowns[i]);
+        return r;
+}
+
+void manager_attempts(struct manager *m, const char *profile, manager_done_t done, void *userdata)
+{
+        const struct operation op = {.done = done, .userdata = userdata};
+        const char *only = profile && profile[0] ? profile : NULL;
+        struct attempts_op *a = calloc(1, sizeof(*a));
+        _cleanup_free_ uint32_t *uids = NULL;
+        size_t n = 0;
+        int r = a ? collect_attempts(m, a, only) : -ENOMEM;
+
+        if (r < 0) {
+                if (r == -ENOENT && only)
+                        unknown(m, &op, only);
+                else
+                        operation_fail(&op, ERROR_FAILED, "the attempts could not be read: %s", strerror(-r));
+                if (a)
+                        attempts_op_free(a);
+                return;
+        }
+        a->op = op;
+        r = attempt_uids(a, &uids, &n);
+        if (r >= 0)
+                r = resolver_names(m->resolver, uids, n, RESOLVE_DEADLINE, on_attempt_names, a);
+        if (r < 0)
+                on_attempt_names(a, r, NULL, NULL, 0);
+}
+
+/* ---- explain ---- */
+
+struct explain_op {
+        struct operation op;
+        struct manager *manager;
+        char *user, *destination;
+        struct endpoint endpoint;
+};
+
+static void on_explained(void *userdata, int error, struct membership *found)
+{
+        struct explain_op *e = userdata;
+
+        if (error < 0)
+                operation_fail(&e->op, ERROR_RESOLVE_FAILED, "the user %s could not be looked up: %s",
+                               e->user, strerror(-error));
+        else if (found->subjects.uids.n == 0)
+                operation_fail(&e->op, ERROR_NO_SUCH_NAME, "there is no user %s", e->user);
+        else
+                operation_reply(&e->op,
+                                report_explain(e->manager, e->user, found->subjects.uids.ranges[0].first,
+                                               e->destination, &e->endpoint));
+        free(e->user);
+        free(e->destination);
+        free(e);
+}
+
+void manager_explain(struct manager *m, const char *user, const char *destination, manager_done_t done,
+                     void *userdata)
+{
+        const struct operation op = {.done = done, .userdata = userdata};
+        struct explain_op *e = calloc(1, sizeof(*e));
+        _cleanup_words_ struct words users = {0};
+        const struct resolver_query query = {.users = &users};
+        int r = e ? words_add(&users, user, NULL, 0) : -ENOMEM;
+
+        if (r >= 0 && endpoint_parse(destination, &e->endpoint) < 0) {
+                operation_fail(&op, ERROR_BAD_REQUEST,
+                               "%s is no destination; expected an address, ADDRESS:PORT or ADDRESS:PORT/tcp",
+                               destination);
+                free(e);
+                return;
+        }
+        if (r >= 0) {
+                e->op = op;
+                e->manager = m;
+                e->user = strdup(user);
+                e->destination = strdup(destination);
+                r = e->user && e->destination
+                            ? resolver_resolve(m->resolver, &query, RESOLVE_DEADLINE, on_explained, e)
+                            : -ENOMEM;
+        }
+        if (r < 0) {
+                operation_fail(&op, ERROR_FAILED, "cannot explain: %s", strerror(-r));
+                if (e) {
+                        free(e->user);
+                        free(e->destination);
+                }
+                free(e);
+        }
+}

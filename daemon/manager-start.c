@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "manager-internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* Bringing back what was in force: before anything that may take time or fail for other reasons. */
+
+static void report_damage(const struct problems *problems)
+{
+        for (size_t i = 0; i < problems->n; i++)
+                audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "%s", problems->items[i]);
+}
+
+/* The configuration's plan for this name, if it is about a configured profile; else the order's own. */
+static struct lockdown *entry_for(struct manager *m, const struct order *o, const struct config *c)
+{
+        const struct profile *configured = o->adhoc ? NULL : config_find(c, o->profile->name);
+
+        return manager_add(m, configured ? configured : o->profile, configured != NULL);
+}
+
+static void load_members(struct lockdown *l)
+{
+        struct membership members = {0};
+        int r = store_load_membership(l->manager->store, l->name, &members);
+
+        if (r < 0) {
+                if (r != -ENOENT)
+                        audit(AUDIT_DAMAGED, LOG_WARNING, l->order, NULL,
+                              "%s: the saved list of its people is unusable: %s", l->name, strerror(-r));
+                return;
+        }
+        membership_clear(&l->members);
+        l->members = members;
+        l->have_members = true;
+        l->from_disk = true;
+}
+
+/* No list of people was saved, but the kernel still knows whom it refuses. */
+static void read_back_members(struct lockdown *l)
+{
+        struct destinations ignored = {0};
+        bool forward;
+
+        if (nft_read_back(l->manager->nft, l->name, &l->members.subjects, &ignored, &forward) < 0)
+                return;
+        destinations_clear(&ignored);
+        l->have_members = true;
+        l->from_disk = true;
+}
+
+/* The table in the kernel against what it should be: taken over as it is, or repaired. */
+static void take_over(struct lockdown *l)
+{
+        _cleanup_(ruleset_freep) struct ruleset *expected = NULL;
+        _cleanup_subjects_ struct subjects s = {0};
+        _cleanup_free_ char *difference = NULL, *error = NULL;
+        struct manager *m = l->manager;
+        int r = nft_adopt(m->nft, l->name, &error);
+
+        if (r < 0)
+                audit_log(LOG_ERR, "%s: %s", l->name, error ? error : strerror(-r));
+        l->engaged = true;
+        r = lockdown_subjects(l, &s);
+        if (r >= 0)
+                r = lockdown_build(l, l->order->profile, &s, &expected);
+        if (r >= 0)
+                r = nft_verify(m->nft, expected, true, &difference);
+        if (r == 0) {
+                l->loaded = TAKE_PTR(expected);
+                audit(AUDIT_ADOPTED, LOG_NOTICE, l->order, NULL, "%s was still in force and is taken over",
+                      l->name);
+                return;
+        }
+        if (lockdown_sync(l) >= 0)
+                audit(AUDIT_REPAIRED, LOG_WARNING, l->order, NULL,
+                      "%s was still in force but not as it should be (%s): repaired", l->name,
+                      difference ? difference : strerror(-r));
+}
+
+static void restore(struct lockdown *l, const struct nft_table *table)
+{
+        load_members(l);
+        if (!l->have_members && table && table->engaged)
+                read_back_members(l);
+        if (!l->have_members && !l->order->profile->everyone) {
+                /* the directory is asked next; what the kernel holds, it goes on holding */
+                set_problem(&l->kernel_problem,
+                            "the list of its people is lost and the directory has not answered yet");
+                return;
+        }
+        if (table && table->engaged)
+                take_over(l);
+        else if (lockdown_sync(l) >= 0)
+                audit(AUDIT_RESTORED, LOG_NOTICE, l->order, NULL, "%s is in force again, as ordered before",
+                      l->name);
+        lockdown_sever(l, NULL);
+}
+
+static const struct nft_table *find_table(const struct nft_table *tables, size_t n, const char *name)
+{
+        for (size_t i = 0; i < n; i++)
+                if (strcmp(tables[i].name, name) == 0)
+                        return &tables[i];
+        return NULL;
+}
+
+/* Its time passed while nobody looked: it is over, and never enforced for a packet more. */
+static void expire(struct manager *m, struct order *o, const struct nft_table *table, const struct now *now)
+{
+        _cleanup_free_ char *error = NULL;
+        _cleanup_attempts_ struct attempts attempts = {0};
+
+        if (table && table->engaged && nft_read_attempts(m->nft, o->profile->name, &attempts) >= 0) {
+                o->refused_packets += attempts.packets;
+                o->refused_bytes += attempts.bytes;
+                (void)store_save_attempts(m->store, o->id, &attempts);
+        }
+        if (table &&
+            (nft_adopt(m->nft, table->name, NULL) < 0 || nft_delete(m->nft, table->name, &error) < 0))
+                audit_log(LOG_ALERT, "%s has expired but could not be removed: %s", table->name,
+                          error ? error : "");
+        if (order_finish(o, ORDER_EXPIRED, NULL, NULL, now) < 0 || store_save_order(m->store, o) < 0)
+                audit(AUDIT_NOT_SAVED, LOG_ERR, o, NULL, "the end of %s could not be saved",
+                      o->profile->name);
+        audit(AUDIT_EXPIRED, LOG_NOTICE, o, NULL, "%s expired while lockdownd was not running",
+              o->profile->name);
+}
+
+static void restore_order(struct manager *m, struct order *o, const struct nft_table *table,
+                          const struct config *c)
+{
+        struct lockdown *l;
+        struct now now;
+
+        clock_now(&now);
+        if (order_expired(o, &now)) {
+                expire(m, o, table, &now);
+                order_free(o);
+                return;
+        }
+        l = manager_find(m, o->profile->name) ? NULL : entry_for(m, o, c);
+        if (!l) {
+                audit_log(LOG_ERR, "a second saved order for %s (%s) is ignored", o->profile->name, o->id);
+                order_free(o);
+                return;
+        }
+        order_rebase(o, &now);
+        l->order = o;
+        restore(l, table);
+        lockdown_arm_expiry(l);
+}
+
+/* In force, but no saved order says so: taken over as one, never dropped. By the configured plan where there
+ * is one of that name, else by what the table itself does. */
+static int recover(struct manager *m, const struct nft_table *table, const struct config *c)
+{
+        const struct profile *configured = config_find(c, table->name);
+        _cleanup_(profile_freep) struct profile *p = NULL;
+        struct lockdown *l;
+        int r = 0;
+
+        if (configured)
+                p = profile_copy(configured);
+        else
+                r = recovered_profile(m, table->name, &p);
+        if (r < 0 || !p)
+                return r < 0 ? r : -ENOMEM;
+        l = manager_add(m, p, configured != NULL);
+        if (!l)
+                return -ENOMEM;
+        r = recovered_order_new(p, configured != NULL, &l->order);
+        if (r < 0) {
+                manager_remove(m, l);
+                return r;
+        }
+        p = NULL; /* the order's now */
+        restore(l, table);
+        lockdown_save(l);
+        audit(AUDIT_RECOVERED, LOG_WARNING, l->order, NULL,
+              "%s was in force without a saved order: it is taken over as an order until somebody lifts it",
+              l->name);
+        return 0;
+}
+
+/* Tables of ours that nobody claims. */
+static void sort_out_table(struct manager *m, const struct nft_table *table, const struct config *c)
+{
+        const struct lockdown *l = manager_find(m, table->name);
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        if (l && l->order)
+                return;
+        if (table->engaged) {
+                r = recover(m, table, c);
+                if (r < 0)
+                        audit_log(LOG_ALERT,
+                                  "%s is in force without a saved order and could not be taken over: %s",
+                                  table->name, strerror(-r));
+                return;
+        }
+        r = nft_adopt(m->nft, table->name, NULL);
+        if (r >= 0)
+                r = nft_delete(m->nft, table->name, &error);
+        if (r < 0)
+                audit_log(LOG_WARNING,
+                          "the staged table of %s, left by an earlier run, could not be removed: %s",
+                          table->name, error ? error : strerror(-r));
+}
+
+static int restore_all(struct manager *m, const struct config *c, char **ret_error)
+{
+        _cleanup_problems_ struct problems problems = {0};
+        struct nft_table *tables = NULL;
+        struct order **orders = NULL;
+        size_t n_tables = 0, n_orders = 0;
+        int r = nft_list(m->nft, &tables, &n_tables);
+
+        if (r < 0)
+                return set_problem(ret_error, "the kernel's tables could not be listed: %s", strerror(-r)), r;
+        for (size_t i = 0; i < n_tables; i++)
+                if (tables[i].foreign) {
+                        set_problem(ret_error,
+                                    "table %s%s belongs to another process that is running: stop the other "
+                                    "lockdownd",
+                                    TABLE_PREFIX, tables[i].name);
+                        nft_tables_free(tables, n_tables);
+                        return -EBUSY;
+                }
+        r = store_load_orders(m->store, &orders, &n_orders, &problems);
+        if (r < 0) /* go on: what the kernel holds is still taken over */
+                audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "the saved orders could not be read: %s",
+                      strerror(-r));
+        report_damage(&problems);
+        for (size_t i = 0; i < n_orders; i++)
+                restore_order(m, orders[i], find_table(tables, n_tables, orders[i]->profile->name), c);
+        free(orders);
+        for (size_t i = 0; i < n_tables; i++)
+                sort_out_table(m, &tables[i], c);
+        nft_tables_free(tables, n_tables);
+        return 0;
+}
+
+/* Never exits because of the configuration: saved orders do not depend on it. */
+static struct config *load_config(struct manager *m)
+{
+        _cleanup_problems_ struct problems problems = {0};
+        _cleanup_free_ char *text = NULL;
+        struct config *c = NULL;
+        int r = config_load(m->configuration_dir, &c, &problems);
+
+        if (r >= 0)
+                return c;
+        for (size_t i = 0; i < problems.n; i++)
+                audit_log(LOG_ERR, "%s", problems.items[i]);
+        text = problems_join(&problems);
+        set_problem(&m->config_problem, "%s", text && *text ? text : strerror(-r));
+        audit_log(LOG_CRIT,
+                  "the configuration has mistakes: no profile of it is staged and only root may order, until "
+                  "it is corrected and reloaded; saved orders stay in force");
+        return config_new_default();
+}
+
+int manager_start(struct manager *m, char **ret_error)
+{
+        _cleanup_(config_freep) struct config *c = load_config(m);
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        r = restore_all(m, c, ret_error);
+        if (r < 0)
+                return r;
+        manager_apply_config(m, TAKE_PTR(c), NULL, NULL);
+        for (size_t i = 0; i < m->n_lockdowns; i++) {
+                struct lockdown *l = m->lockdowns[i];
+
+                if (l->have_members || l->order)
+                        continue;
+                load_members(l); /* staged at once from the list of last time; the directory is asked behind
+                                    that */
+                if (l->have_members)
+                        (void)lockdown_sync(l);
+        }
+        manager_refresh_all(m);
+        manager_update_status(m);
+        return 0;
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "manager-internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+void set_problem(char **where, const char *format, ...)
+{
+        char *text = NULL;
+        va_list ap;
+
+        if (format) {
+                va_start(ap, format);
+                if (vasprintf(&text, format, ap) < 0)
+                        text = NULL;
+                va_end(ap);
+        }
+        free(*where);
+        *where = text;
+}
+
+/* ---- the lockdowns ---- */
+
+static int compare_lockdowns(const void *a, const void *b)
+{
+        return strcmp((*(struct lockdown *const *)a)->name, (*(struct lockdown *const *)b)->name);
+}
+
+struct lockdown *manager_find(const struct manager *m, const char *name)
+{
+        for (size_t i = 0; name && i < m->n_lockdowns; i++)
+                if (strcmp(m->lockdowns[i]->name, name) == 0)
+                        return m->lockdowns[i];
+        return NULL;
+}
+
+static struct lockdown *lockdown_free(struct lockdown *l)
+{
+        if (!l)
+                return NULL;
+        lockdown_free_waiters(l);
+        resolver_cancel(l->manager->resolver, l);
+        sd_event_source_disable_unref(l->expiry);
+        membership_clear(&l->members);
+        ruleset_free(l->loaded);
+        order_free(l->order);
+        profile_free(l->profile);
+        free(l->members_problem);
+        free(l->kernel_problem);
+        free(l->save_problem);
+        free(l->name);
+        free(l);
+        return NULL;
+}
+
+struct lockdown *manager_add(struct manager *m, const struct profile *profile, bool configured)
+{
+        struct lockdown **more = reallocarray(m->lockdowns, m->n_lockdowns + 1, sizeof(*more));
+        struct lockdown *l = calloc(1, sizeof(*l));
+
+        if (more)
+                m->lockdowns = more;
+        if (l) {
+                l->manager = m;
+                l->configured = configured;
+                l->name = strdup(profile->name);
+                l->profile = profile_copy(profile);
+        }
+        if (!more || !l || !l->name || !l->profile) {
+                lockdown_free(l);
+                return NULL;
+        }
+        m->lockdowns[m->n_lockdowns++] = l;
+        qsort(m->lockdowns, m->n_lockdowns, sizeof(*m->lockdowns), compare_lockdowns);
+        return l;
+}
+
+void manager_remove(struct manager *m, struct lockdown *l)
+{
+        size_t i = 0;
+
+        while (i < m->n_lockdowns && m->lockdowns[i] != l)
+                i++;
+        if (i == m->n_lockdowns)
+                return;
+        memmove(&m->lockdowns[i], &m->lockdowns[i + 1], (m->n_lockdowns - i - 1) * sizeof(*m->lockdowns));
+        m->n_lockdowns--;
+        lockdown_free(l);
+}
+
+const struct profile *lockdown_profile(const struct lockdown *l)
+{
+        return l->order ? l->order->profile : l->profile;
+}
+
+/* ---- what systemd and the bus are told ---- */
+
+static void describe(struct lockdown *l, FILE *f)
+{
+        uint64_t packets = 0, bytes = 0;
+        char until[64];
+
+        fprintf(f, "%s in force for ", l->name);
+        if (lockdown_profile(l)->everyone)
+                fputs("everyone", f);
+        else
+                fprintf(f, "%" PRIu64 " users", idset_count(&l->members.subjects.uids));
+        if (l->order->end == END_NEVER)
+                fputs(" until lifted", f);
+        else
+                fprintf(f, " until %s", timestamp_format(l->order->until, until, sizeof(until)));
+        fprintf(f, ", by %s", l->order->ordered_by.name ? l->order->ordered_by.name : "uid");
+        if (!l->order->ordered_by.name)
+                fprintf(f, " %" PRIu32, l->order->ordered_by.uid);
+        if (l->order->reason && l->order->reason[0])
+                fprintf(f, " (%s)", l->order->reason);
+        (void)nft_read_refused(l->manager->nft, l->name, &packets, &bytes);
+        fprintf(f, ", %" PRIu64 " packets refused", l->order->refused_packets + packets);
+        if (l->kernel_problem)
+                fprintf(f, ", NOT as it should be: %s", l->kernel_problem);
+        if (l->save_problem)
+                fprintf(f, ", NOT SAVED: %s", l->save_problem);
+}
+
+void manager_update_status(struct manager *m)
+{
+        _cleanup_free_ char *text = NULL;
+        size_t size, in_force = 0;
+        _cleanup_fclose_ FILE *f = open_memstream(&text, &size);
+
+        if (!f)
+                return;
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->order) {
+                        if (in_force++)
+                                fputs("; ", f);
+                        describe(m->lockdowns[i], f);
+                }
+        if (in_force == 0)
+                fprintf(f, "no lockdown in force, %zu staged", m->n_lockdowns);
+        if (m->config_problem)
+                fprintf(f, "; CONFIGURATION NOT IN FORCE: %s", m->config_problem);
+        if (fflush(f) != 0)
+                return;
+        for (char *c = text; *c; c++)
+                if (*c == '\n')
+                        *c = ' ';
+        sd_notifyf(0, "STATUS=%s", text);
+}
+
+void manager_notify(struct manager *m, const char *profile, const char *state)
+{
+        manager_update_status(m);
+        if (m->changed)
+                m->changed(m->changed_userdata, profile, state);
+}
+
+void manager_on_change(struct manager *m, manager_changed_t callback, void *userdata)
+{
+        m->changed = callback;
+        m->changed_userdata = userdata;
+}
+
+bool manager_permits(const struct manager *m, enum right right, const struct peer *peer)
+{
+        return access_allows(&m->access[right], peer);
+}
+
+/* ---- timers and watches ---- */
+
+static int rearm(sd_event_source *source, uint64_t interval)
+{
+        int r = sd_event_source_set_time_relative(source, interval);
+
+        return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int on_refresh_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        (void)usec;
+        manager_refresh_all(userdata);
+        return rearm(source, REFRESH_INTERVAL);
+}
+
+/* What the kernel or the disk refused is tried again. */
+static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct manager *m = userdata;
+
+        (void)usec;
+        for (size_t i = 0; i < m->n_lockdowns; i++) {
+                struct lockdown *l = m->lockdowns[i];
+
+                if (l->kernel_problem && l->have_members && lockdown_sync(l) >= 0)
+                        audit(AUDIT_REPAIRED, LOG_NOTICE, l->order, NULL,
+                              "%s: the rules are as they should be again", l->name);
+                if (l->order && l->save_problem) {
+                        lockdown_save(l);
+                        if (!l->save_problem)
+                                audit_log(LOG_NOTICE, "%s: saved; it survives a reboot now", l->name);
+                }
+        }
+        return rearm(source, RETRY_INTERVAL);
+}
+
+static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        (void)usec;
+        manager_update_status(userdata);
+        return rearm(source, 10 * USEC_PER_SEC);
+}
+
+static void on_accounts_changed(void *userdata)
+{
+        manager_refresh_all(userdata);
+        manager_refresh_access(userdata);
+}
+
+static void on_sessions_changed(void *userdata)
+{
+        struct manager *m = userdata;
+
+        /* somebody logged in: perhaps one whom the directory does not enumerate */
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->order)
+                        lockdown_refresh(m->lockdowns[i], NULL, NULL);
+}
+
+static void on_clock_stepped(void *userdata)
+{
+        struct manager *m = userdata;
+        struct now now;
+
+        clock_now(&now);
+        for (size_t i = 0; i < m->n_lockdowns; i++) {
+                struct lockdown *l = m->lockdowns[i];
+
+                if (!l->order)
+                        continue;
+                if (order_correct_until(l->order, &now))
+                        lockdown_save(l);
+                lockdown_arm_expiry(l);
+        }
+        manager_update_status(m);
+}
+
+static int add_timers(struct manager *m)
+{
+        const struct {
+                sd_event_source **source;
+                uint64_t first;
+                sd_event_time_handler_t handler;
+        } timers[] = {
+                {&m->refresh_timer, REFRESH_INTERVAL, on_refresh_timer},
+                {&m->retry_timer, RETRY_INTERVAL, on_retry_timer},
+                {&m->status_timer, 10 * USEC_PER_SEC, on_status_timer},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(timers); i++) {
+                int r = sd_event_add_time_relative(m->event, timers[i].source, CLOCK_BOOTTIME,
+                                                   timers[i].first, 100 * 1000, timers[i].handler, m);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* ---- life ---- */
+
+/* One daemon at a time: the lock is on an inode of the runtime directory and ends with the process. */
+static int take_lock(struct manager *m, const char *runtime, char **ret_error)
+{
+        _cleanup_free_ char *path = NULL;
+
+        if (mkdir(runtime, 0755) < 0 && errno != EEXIST)
+                return set_problem(ret_error, "cannot create %s: %s", runtime, strerror(errno)), -errno;
+        if (asprintf(&path, "%s/lock", runtime) < 0)
+                return -ENOMEM;
+        m->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (m->lock_fd < 0)
+                return set_problem(ret_error, "cannot open %s: %s", path, strerror(errno)), -errno;
+        if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0)
+                return set_problem(ret_error, "another lockdownd is running (it holds %s): stop it first",
+                                   path),
+                       -EBUSY;
+        return 0;
+}
+
+static int open_edges(struct manager *m, const struct manager_paths *paths, char **ret_error)
+{
+        int r = take_lock(m, paths->runtime, ret_error);
+
+        if (r >= 0)
+                r = store_open(paths->state, &m->store, ret_error);
+        if (r >= 0)
+                r = nft_open(&m->nft, ret_error);
+        if (r < 0)
+                return r;
+        r = sever_open(&m->sever);
+        if (r < 0 || !sever_can_destroy(m->sever))
+                audit_log(LOG_ERR,
+                          "this kernel cannot destroy sockets (CONFIG_INET_DIAG_DESTROY): an order refuses "
+                          "packets, but connections stay open and what a program had queued when it was "
+                          "killed still goes out");
+        r = resolver_new(m->event, paths->executable, &m->resolver);
+        if (r >= 0)
+                r = watch_new(m->event, on_accounts_changed, m, &m->watch);
+        if (r >= 0)
+                r = clock_watch_new(m->event, on_clock_stepped, m, &m->clock);
+        if (r >= 0)
+                r = add_timers(m);
+        if (r < 0)
+                return r;
+        r = sessions_new(m->event, NULL, on_sessions_changed, m, &m->sessions);
+        if (r < 0)
+                audit_log(LOG_WARNING, "logind cannot be followed: %s", strerror(-r));
+        return 0;
+}
+
+int manager_new(sd_event *event, const struct manager_paths *paths, struct manager **ret, char **ret_error)
+{
+        _cleanup_(manager_freep) struct manager *m = calloc(1, sizeof(*m));
+        struct now now;
+        int r;
+
+        if (!m)
+                return -ENOMEM;
+        clock_now(&now);
+        m->event = sd_event_ref(event);
+        m->lock_fd = -1;
+        m->started_at = now.realtime;
+        m->configuration_dir = strdup(paths->configuration);
+        m->config = config_new_default();
+        if (!m->configuration_dir || !m->config)
+                return -ENOMEM;
+        r = open_edges(m, paths, ret_error);
+        if (r < 0) {
+                if (!*ret_error)
+                        set_problem(ret_error, "cannot start: %s", strerror(-r));
+                return r;
+        }
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+struct manager *manager_free(struct manager *m)
+{
+        if (!m)
+                return NULL;
+        m->changed = NULL;
+        for (size_t i = 0; i < m->n_lockdowns; i++) {
+                struct lockdown *l = m->lockdowns[i];
+
+                if (l->loaded && !l->order && m->nft)
+                        (void)nft_delete(m->nft, l->name, NULL);
+        }
+        while (m->n_lockdowns > 0)
+                lockdown_free(m->lockdowns[--m->n_lockdowns]);
+        free(m->lockdowns);
+        manager_cancel_access(m);
+        sd_event_source_disable_unref(m->refresh_timer);
+        sd_event_source_disable_unref(m->retry_timer);
+        sd_event_source_disable_unref(m->status_timer);
+        for (size_t i = 0; i < ELEMENTSOF(m->access); i++)
+                access_clear(&m->access[i]);
+        watch_free(m->watch);
+        clock_watch_free(m->clock);
+        sessions_free(m->sessions);
+        resolver_free(m->resolver);
+        sever_close(m->sever);
+        nft_close(m->nft);
+        store_close(m->store);
+        config_free(m->config);
+        free(m->config_problem);
+        free(m->configuration_dir);
+        if (m->lock_fd >= 0)
+                close(m->lock_fd);
+        sd_event_unref(m->event);
+        free(m);
+        return NULL;
+}

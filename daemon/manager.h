@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_MANAGER_H
+#define LOCKDOWN_MANAGER_H
+
+/* The heart of the daemon: what is staged, what is in force, and the operations on it. The only module that
+ * connects the edges (kernel, sockets, directory, disk, journal) with the pure ones. Single-threaded, driven
+ * by an event loop. */
+
+#include "access.h"
+#include "order.h"
+#include "profile.h"
+#include <jansson.h>
+#include <systemd/sd-event.h>
+
+struct manager;
+
+struct manager_paths {
+        const char *configuration; /* directories */
+        const char *state;
+        const char *runtime;
+        const char *executable; /* of this program, started again as the resolver's worker */
+};
+
+/* Opens every edge. Returns 0 or -errno with a sentence (the caller frees) that says what is wrong and what
+ * to do. */
+int manager_new(sd_event *event, const struct manager_paths *paths, struct manager **ret, char **ret_error);
+/* Brings the saved orders into force, takes over what an earlier daemon left, and begins to stage the
+ * profiles. The block stands when this returns. 0 or -errno with a sentence. */
+int manager_start(struct manager *m, char **ret_error);
+/* Removes what is merely staged; what is in force stays in the kernel. Returns NULL. */
+struct manager *manager_free(struct manager *m);
+DEFINE_CLEANUP(struct manager *, manager_free)
+
+/* How an operation ended. */
+struct outcome {
+        const char *error; /* one of protocol.h's ERROR_…, or NULL */
+        char *message;     /* with error: one sentence */
+        json_t *reply;     /* without error */
+};
+/* Called exactly once per operation, perhaps before the call that began it returns. The outcome is the
+ * manager's. */
+typedef void (*manager_done_t)(void *userdata, const struct outcome *outcome);
+
+struct order_request {
+        const char *profile; /* NULL for an ad-hoc order */
+        struct profile
+                *adhoc; /* taken over; finished (profile_finish()); its name may be "" (one is chosen) */
+        struct order_time time;
+        const char *reason; /* may be NULL */
+        bool dry_run;
+};
+void manager_order(struct manager *m, const struct order_request *request, const struct caller *caller,
+                   manager_done_t done, void *userdata);
+/* PROFILE NULL: all that is in force. */
+void manager_lift(struct manager *m, const char *profile, const char *reason, const struct caller *caller,
+                  manager_done_t done, void *userdata);
+void manager_extend(struct manager *m, const char *profile, const struct order_time *time,
+                    const struct caller *caller, manager_done_t done, void *userdata);
+/* PROFILE "" or NULL: all. NAMES: with the people covered, by name. */
+void manager_status(struct manager *m, const char *profile, bool names, manager_done_t done, void *userdata);
+void manager_profiles(struct manager *m, manager_done_t done, void *userdata);
+void manager_history(struct manager *m, manager_done_t done, void *userdata);
+void manager_attempts(struct manager *m, const char *profile, manager_done_t done, void *userdata);
+void manager_explain(struct manager *m, const char *user, const char *destination, manager_done_t done,
+                     void *userdata);
+void manager_reload(struct manager *m, const struct caller *caller, manager_done_t done, void *userdata);
+
+bool manager_permits(const struct manager *m, enum right right, const struct peer *peer);
+
+/* Told when an order begins ("active"), is extended ("extended") or ends ("lifted", "expired"). */
+typedef void (*manager_changed_t)(void *userdata, const char *profile, const char *state);
+void manager_on_change(struct manager *m, manager_changed_t callback, void *userdata);
+
+#endif

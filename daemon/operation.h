@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_OPERATION_H
+#define LOCKDOWN_OPERATION_H
+
+/* How the manager's operations end: exactly one call of who asked. */
+
+#include "idset.h"
+#include "manager.h"
+#include "protocol.h"
+
+struct operation {
+        manager_done_t done;
+        void *userdata;
+};
+
+/* Answers with DOCUMENT (taken over; NULL is reported as lack of memory). */
+void operation_reply(const struct operation *op, json_t *document);
+/* Answers with one of protocol.h's errors and a sentence. */
+void operation_fail(const struct operation *op, const char *error, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+/* The ids of a set as an array (the caller frees). 0 or -ENOMEM. */
+int operation_uids(const struct idset *uids, uint32_t **ret, size_t *ret_n);
+
+#endif

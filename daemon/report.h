@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_REPORT_H
+#define LOCKDOWN_REPORT_H
+
+/* The JSON documents the daemon answers with (lockdownctl(1), "JSON"). Each function returns a new document,
+ * or NULL when out of memory; nothing is changed. */
+
+#include "manager-internal.h"
+
+/* Names of uids as the directory gave them; sorted by uid. */
+struct names {
+        const uint32_t *uids;
+        char *const *names; /* NULL where there is none */
+        size_t n;
+};
+const char *names_find(const struct names *names, uint32_t uid); /* NAMES may be NULL */
+
+/* One order. L: where it is in force, NULL for a finished one. NAMES: list the people covered, or NULL. */
+json_t *report_order(struct lockdown *l, const struct order *o, const struct names *names);
+/* What the operator should know about L: empty groups, stale membership, not saved, not as it should be. */
+json_t *report_warnings(const struct lockdown *l);
+json_t *report_status(struct manager *m, const char *only, const struct names *names);
+json_t *report_profiles(struct manager *m);
+json_t *report_history(struct order *const *orders, size_t n);
+json_t *report_attempts(const char *profile, const char *order_id, const struct attempts *a,
+                        const struct names *names);
+/* A dry run: RULESET is its text; SEVERS the sockets it would cut. */
+json_t *report_dry_run(struct lockdown *l, const struct order *o, const char *ruleset, uint64_t severs,
+                       const struct names *names);
+json_t *report_explain(struct manager *m, const char *user, uint32_t uid, const char *text,
+                       const struct endpoint *destination);
+
+/* KEY (RFC 3339) and KEY_usec. */
+int report_time(json_t *into, const char *key, uint64_t usec);
+
+#endif
