@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Changes while an order is in force: of the groups, of the configuration."""
+
+import os
+import time
+
+import pytest
+
+import checks
+import probes
+from checks import quick
+from lab import ALICE, BOB, CAROL, ERIN, INTERNET4, MALLORY, PARTNER4, RESOLVER4
+
+CONFIGURATION = """\
+[Profile staff]
+Groups=staff
+
+[Profile contractors]
+Groups=contractors
+"""
+
+
+@pytest.fixture
+def own(labs):
+    return labs(CONFIGURATION)
+
+
+def _edit(lab, name, change):
+    """As vigr, usermod and the like do: a new file under the old name."""
+    path = lab.path("etc", name)
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    changed = change(text)
+    assert changed != text
+    with open(path + "+", "w", encoding="utf-8") as f:
+        f.write(changed)
+    os.rename(path + "+", path)
+
+
+def test_who_joins_is_blocked_and_who_leaves_is_freed_within_a_second(own):
+    own.do("order", "staff")
+    held = own.host.spawn(probes.transfer, INTERNET4, 9001, who=ERIN)
+    held.receive()
+    with checks.unharmed(own, MALLORY):
+        changed = time.monotonic()
+        _edit(own, "group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
+        checks.wait_blocked(own, ERIN, 1.0)
+        checks.wait_for(lambda: held.ask("report")["error"], 1.0, "the new member's connection to be cut")
+        checks.assert_blocked(own, ERIN, ("tcp", "udp"))
+        assert not quick(own, BOB)
+        _edit(own, "group", lambda t: t.replace(":bob,erin\n", ":erin\n"))
+        checks.wait_freed(own, BOB, 1.0)
+        assert not quick(own, ERIN) and not quick(own, ALICE)
+    assert time.monotonic() - changed < 20
+    assert own.orders()["staff"]["subjects"]["users"] == 3  # alice, backup, erin
+
+
+def test_an_editor_writing_in_place_is_seen(own):
+    own.do("order", "staff")
+    with open(own.path("etc/group"), encoding="utf-8") as f:
+        text = f.read()
+    with open(own.path("etc/group"), "w", encoding="utf-8") as f:
+        f.write(text.replace(":bob\n", ":bob,erin\n"))
+    checks.wait_blocked(own, ERIN, 1.0)
+
+
+def test_a_primary_group_changes(own):
+    own.do("order", "staff")
+    _edit(own, "passwd", lambda t: t.replace("erin:x:2007:2007", "erin:x:2007:3000"))
+    checks.wait_blocked(own, ERIN, 1.0)
+
+
+def test_new_subordinate_ids_are_followed(own):
+    own.do("order", "contractors")
+    for name in ("subuid", "subgid"):
+        _edit(own, name, lambda t: t + "carol:300000:65536\n")
+    spec = lambda: [own.spec("udp", INTERNET4, reply=False)]  # noqa: E731
+    checks.wait_for(lambda: not own.probe_as_subordinate(spec(), CAROL)[0]["arrived"], 2.0, "the new range blocked")
+
+
+def test_who_was_added_while_nothing_was_in_force_is_blocked_when_order_returns(own):
+    """No race: the reply waits for the list of the moment."""
+    own.do("order", "staff")
+    own.do("lift", "staff")
+    for round_ in range(5):
+        _edit(own, "group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
+        own.do("order", "staff")
+        assert not quick(own, ERIN), f"round {round_}"
+        own.do("lift", "staff")
+        _edit(own, "group", lambda t: t.replace(":bob,erin\n", ":bob\n"))
+
+
+def test_reload_applies_to_what_is_in_force(own):
+    own.do("order", "staff")
+    own.do("order", "contractors")
+    identity = own.orders()["staff"]["id"]
+    checks.assert_refused(own.probe([own.spec("tcp", PARTNER4)], ALICE))
+    with checks.unharmed(own, MALLORY):
+        mark = own.mark()
+        tries = own.host.spawn(probes.stream, INTERNET4, 9500, 0.001, "try", who=ALICE)
+        tries.receive()
+        own.configure(CONFIGURATION.replace("Groups=staff\n", f"Groups=staff\nAllow=internal {PARTNER4}:443/tcp\n"))
+        own.do("reload")
+        checks.assert_passed(own.probe([own.spec("tcp", PARTNER4)], ALICE))
+        own.configure(CONFIGURATION.replace("Groups=staff\n", f"Groups=staff\nDNS={RESOLVER4}\nUsers=erin\n"))
+        own.do("reload")
+        tries.ask("stop")
+        assert not [p for p in own.packets(mark) if p.dport == 9500]
+    checks.assert_refused(own.probe([own.spec("tcp", PARTNER4)], ALICE))
+    checks.assert_passed(own.probe([own.spec("udp", INTERNET4, 53)], ALICE), local=True)
+    assert not quick(own, ERIN) and not quick(own, CAROL)
+    assert own.orders()["staff"]["id"] == identity
+
+
+def test_a_drop_in_counts(own):
+    own.do("order", "staff")
+    own.configure(f"[Profile staff]\nAllow=internal {PARTNER4}\n", "50-partner.conf")
+    own.do("reload")
+    checks.assert_passed(own.probe([own.spec("tcp", PARTNER4)], ALICE))
+
+
+@pytest.mark.parametrize("wrong, says", [
+    ("[Profile staff]\nGroups=staff\nAlow=internal\n", "Alow"),
+    ("[Profile staff]\nGroups=nosuchgroup\n", "nosuchgroup"),
+    ("[Profile staff]\nGroups=staff\nAllow=10.0.0.1/8\n", "10.0.0.1/8"),
+    ("[Profile staff]\nGroups=staff\nAllow=0.0.0.0/0\n", "0.0.0.0/0"),
+    ("[Profile staff]\nGroups=staff\nAllow=0.0.0.0/1 128.0.0.0/1\n", "everything"),
+    ("[Profile staff]\nGroups=staff\n[Profile st aff]\nGroups=staff\n", "st aff"),
+    ("[Profile staff]\nGroups=staff\n[Profile staff]\nGroups=contractors\n", "staff"),
+    ("[Access]\nOrder=root @nosuchadmins\n[Profile staff]\nGroups=staff\n", "nosuchadmins"),
+    ("[Profile staff]\nGroups=staff\nthis is no assignment\n", "lockdownd.conf:3"),
+    ("[Nonsense]\nx=y\n[Profile staff]\nGroups=staff\n", "Nonsense"),
+], ids=["key", "group", "host-bits", "all", "halves", "name", "duplicate", "access", "line", "section"])
+def test_a_reload_with_a_mistake_keeps_what_is_in_force(lab, wrong, says):
+    lab.do("order", "staff")
+    try:
+        lab.configure(wrong)
+        done = lab.ctl("reload")
+        assert done.returncode == 1, done.stdout
+        assert says in done.stderr and "lockdownd.conf:" in done.stderr, done.stderr
+        check = lab.host.run([lab.lockdownd, "--check"], env=lab.environment())
+        assert check.returncode != 0 and says in check.stderr, check.stderr
+        checks.assert_blocked(lab, ALICE, ("tcp", "udp"))
+        assert "not in force" in lab.do("status")  # and status says that the files are not what is in force
+    finally:
+        lab.configure(CONFIGURATION)
+        lab.do("reload")
+    assert not quick(lab, ALICE)
+
+
+def test_check_prints_a_canonical_form_that_it_accepts(lab):
+    first = lab.host.check([lab.lockdownd, "--check"], env=lab.environment())
+    lab.configure(first)
+    try:
+        assert lab.host.check([lab.lockdownd, "--check"], env=lab.environment()) == first
+        lab.do("reload")
+    finally:
+        lab.configure(CONFIGURATION)
+        lab.do("reload")
+
+
+def test_a_profile_removed_while_in_force_stays_in_force(own):
+    own.do("order", "staff")
+    own.configure("[Profile contractors]\nGroups=contractors\n")
+    own.do("reload")
+    assert not quick(own, ALICE) and "staff" in own.orders()
+    own.do("lift", "staff")
+    assert quick(own, ALICE)
+    assert own.ctl("order", "staff").returncode == 1

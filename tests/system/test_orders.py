@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The life of an order: given, repeated, extended, expired, lifted."""
+
+import time
+
+import checks
+from checks import quick
+from lab import ALICE, CAROL, ERIN, MALLORY
+from netlab import wait_for
+
+CONFIGURATION = """\
+[Profile staff]
+Groups=staff
+
+[Profile brief]
+Groups=contractors
+DefaultDuration=2s
+
+[Profile capped]
+Groups=contractors
+MaxDuration=1h
+
+[Profile nobodys]
+Groups=nobodys
+"""
+
+
+def test_lift_one_of_two_and_all(lab):
+    lab.do("order", "staff")
+    lab.do("order", "--user", "erin", "--name", "other")
+    assert set(lab.orders()) == {"staff", "other"}
+    assert (quick(lab, ALICE), quick(lab, ERIN)) == (False, False)
+    lab.do("lift", "staff", "--reason", "over")
+    assert (quick(lab, ALICE), quick(lab, ERIN)) == (True, False)
+    lab.do("order", "staff")
+    lab.do("lift", "--all")
+    assert (quick(lab, ALICE), quick(lab, ERIN)) == (True, True)
+    assert lab.orders() == {}
+
+
+def test_repeating_is_safe(lab):
+    first = lab.json("order", "staff", "--for", "1h")
+    again = lab.json("order", "staff", "--for", "3h")
+    assert (first["already_in_force"], again["already_in_force"]) == (False, True)
+    assert first["order"]["id"] == again["order"]["id"]
+    assert first["order"]["until_usec"] == again["order"]["until_usec"]
+    assert any("extend" in w for w in again["warnings"])
+    assert lab.do("lift", "staff") and "nothing to lift" in lab.do("lift", "staff")
+    assert "nothing to lift" in lab.do("lift", "--all")
+    assert quick(lab, ALICE)
+
+
+def test_staged_tables_have_no_hooks(lab):
+    wait_for(lambda: set(lab.tables()) == {"staff", "brief", "capped", "nobodys"}, what="staging")
+    assert not any(lab.tables().values())
+    lab.do("order", "staff")
+    assert lab.tables() == {"staff": True, "brief": False, "capped": False, "nobodys": False}
+    lab.do("lift", "staff")
+    assert not any(lab.tables().values())
+
+
+def _ends(lab, who, until):
+    """Waits for the end by itself; it must be neither early nor more than a second late."""
+    while time.time() < until - 0.05:
+        assert not quick(lab, who) or time.time() >= until, "freed early"
+        time.sleep(0.02)
+    checks.wait_freed(lab, who, 3.0)
+    assert until <= time.time() < until + 1.0, f"{time.time() - until:.3f} s late"
+    assert lab.orders() == {}
+
+
+def test_it_expires_to_the_second(lab):
+    order = lab.json("order", "staff", "--for", "2s")["order"]
+    assert order["until_usec"] - order["ordered_at_usec"] == 2_000_000
+    _ends(lab, ALICE, order["until_usec"] / 1e6)
+    last = lab.json("history")["orders"][0]
+    assert (last["id"], last["state"]) == (order["id"], "expired")
+    assert abs(last["ended_at_usec"] - order["until_usec"]) < 1_000_000
+
+
+def test_default_duration_and_until(lab):
+    order = lab.json("order", "brief")["order"]
+    _ends(lab, CAROL, order["until_usec"] / 1e6)
+    at = int(time.time()) + 2
+    order = lab.json("order", "staff", "--until", time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)))["order"]
+    assert order["until_usec"] == at * 1_000_000
+    _ends(lab, ALICE, at)
+
+
+def test_extend(lab):
+    lab.do("order", "staff", "--for", "1s")
+    order = lab.json("extend", "staff", "--for", "3s")["order"]
+    _ends(lab, ALICE, order["until_usec"] / 1e6)
+    assert order["until_usec"] - order["ordered_at_usec"] >= 3_000_000
+    assert lab.ctl("extend", "staff", "--for", "1h").returncode == 1
+    lab.do("order", "staff", "--for", "2h")
+    assert lab.ctl("extend", "staff", "--for", "1h").returncode != 0  # earlier than it ends now
+    assert lab.orders()["staff"]["remaining_usec"] > 7100e6
+
+
+def test_max_duration_is_kept(lab):
+    reply = lab.json("order", "capped", "--for", "3h")
+    assert reply["shortened"] is True
+    assert reply["order"]["until_usec"] - reply["order"]["ordered_at_usec"] == 3600 * 1_000_000
+    lab.ctl("extend", "capped", "--for", "5h")
+    order = lab.orders()["capped"]
+    assert order["until_usec"] - order["ordered_at_usec"] == 3600 * 1_000_000
+    lab.do("lift", "capped")
+    order = lab.json("order", "capped")["order"]  # without an end it would exceed it, too
+    assert order["until_usec"] - order["ordered_at_usec"] == 3600 * 1_000_000
+
+
+def test_a_group_without_members_warns(lab):
+    done = lab.ctl("order", "nobodys")
+    assert done.returncode == 0
+    assert "nobodys has no members" in done.stderr + done.stdout
+    assert not quick(lab, MALLORY.with_(gid=3003))  # the group itself is blocked
+    assert quick(lab, MALLORY)
+
+
+def test_dry_run_changes_nothing(lab):
+    before = lab.ruleset()
+    done = lab.ctl("order", "staff", "--for", "1h", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "alice" in done.stdout and "bob" in done.stdout
+    lab.host.check(["/usr/sbin/nft", "-c", "-f", "-"], stdin=done.stdout.replace("lockdown-staff", "lockdown-copy"))
+    assert lab.ruleset() == before and lab.orders() == {}
+    assert quick(lab, ALICE)
+    adhoc = lab.ctl("order", "--user", "erin", "--allow", "203.0.113.10:443/tcp", "--dry-run")
+    assert adhoc.returncode == 0, adhoc.stderr
+    lab.world.check(["/usr/sbin/nft", "-c", "-f", "-"], stdin=adhoc.stdout)
+    assert lab.ruleset() == before and lab.orders() == {}
+
+
+def test_a_dry_run_s_rules_block_like_the_order(lab, labs):
+    """What --dry-run prints, loaded by nft on another host, refuses the same."""
+    text = lab.ctl("order", "staff", "--dry-run").stdout
+    other = labs(start=False)
+    other.host.nft(text)
+    checks.assert_blocked(other, ALICE)
+    checks.assert_free(other, MALLORY)
+
+
+def test_reasons_and_names_are_kept(lab):
+    reason = 'Vorfall „42“ \u202e\n"; drop'
+    lab.do("order", "--user", "erin", "--name", "night.shift_1", "--reason", reason)
+    assert lab.orders()["night.shift_1"]["reason"] == reason
+    text = lab.do("status")
+    assert "\u202e" not in text and text.count("\n\"; drop") == 0
+    assert lab.ctl("order", "--user", "erin", "--name", "bad name").returncode == 2
+    assert lab.ctl("order", "--user", "erin", "--name", "staff").returncode == 1
+    lab.do("order", "--user", "erin")
+    lab.do("order", "--user", "mallory")
+    assert {"adhoc", "adhoc-2"} <= set(lab.orders())

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Orders outlive the process, the boot, a damaged disk and a tampering hand."""
+
+import glob
+import json
+import os
+import signal
+import time
+
+import pytest
+
+import checks
+import netlab
+import probes
+from checks import quick
+from lab import ALICE, BOB, CAROL, ERIN, INTERNET4, INTERNET6, MALLORY, ROOT
+from netlab import wait_for
+
+CONFIGURATION = """\
+[Profile staff]
+Groups=staff
+
+[Profile contractors]
+Groups=contractors
+"""
+
+
+def _owned(lab):
+    return lab.json("status", codes=(0, 3))["daemon"]["tables_owned"]
+
+
+def _ids(lab):
+    return {name: o["id"] for name, o in lab.orders().items()}
+
+
+@pytest.fixture
+def own(labs):
+    return labs(CONFIGURATION)
+
+
+def test_killed_it_leaves_the_block_and_comes_back_to_it(own):
+    own.do("order", "staff", "--for", "1h", "--reason", "why")
+    own.do("order", "--user", "erin", "--name", "night")
+    before = own.orders()
+    with checks.unharmed(own, MALLORY, ROOT):
+        own.daemon.end(signal.SIGKILL)
+        for who in (ALICE, BOB, ERIN):
+            checks.assert_blocked(own, who, ("tcp", "udp", "ping"))
+        own.start()
+        for who in (ALICE, BOB, ERIN):
+            checks.assert_blocked(own, who, ("tcp", "udp", "ping"))
+    after = own.orders()
+    for key in ("id", "reason", "ordered_at_usec", "until_usec", "adhoc", "recovered"):
+        assert {n: o.get(key) for n, o in before.items()} == {n: o.get(key) for n, o in after.items()}, key
+    own.do("lift", "--all")
+    assert quick(own, ALICE) and quick(own, ERIN)
+    assert not any(own.tables().values())
+
+
+def test_not_a_packet_between_death_and_adoption(own):
+    """A member who never stops trying gets nothing out while the daemon is killed and started three times."""
+    own.do("order", "staff")
+    mark = own.mark()
+    tries = [own.host.spawn(probes.stream, dst, 9500, 0.001, "try", who=who)
+             for dst in (INTERNET4, INTERNET6) for who in (ALICE, BOB)]
+    for task in tries:
+        task.receive()
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        own.daemon.end(number)
+        own.start()
+        own.do("reload")
+    for task in tries:
+        report = task.ask("stop")
+        assert report["sent"] > 50 and sum(report["errors"].values()) == report["sent"]
+    assert not [p for p in own.packets(mark) if p.dport == 9500]
+
+
+def test_stopped_it_leaves_the_block(own):
+    own.do("order", "staff")
+    ids = _ids(own)
+    assert own.daemon.end(signal.SIGTERM) == 0
+    assert own.tables() == {"staff": True}  # what was merely staged is taken away
+    checks.assert_blocked(own, ALICE)
+    own.start()
+    checks.assert_blocked(own, ALICE)
+    assert _ids(own) == ids
+
+
+def test_the_worker_goes_with_the_daemon(own):
+    own.do("order", "staff")
+
+    def programs():
+        found = []
+        for pid in open(os.path.join(own.cgroup, "cgroup.procs"), encoding="ascii").read().split():
+            try:
+                if os.readlink(f"/proc/{pid}/exe").startswith(own.lockdownd):
+                    found.append(pid)
+            except OSError:
+                pass
+        return found
+
+    assert str(own.daemon.pid) in programs()
+    own.daemon.end(signal.SIGKILL)
+    wait_for(lambda: not programs(), 3.0, "the worker's end")
+
+
+TAMPERING = {
+    "element": f"delete element inet lockdown-staff uids {{ {ALICE.uid} }}\n"
+               "flush set inet lockdown-staff gids",
+    "sets-flushed": "flush set inet lockdown-staff uids\nflush set inet lockdown-staff gids",
+    "allowed-more": "add element inet lockdown-staff allow4 { 198.51.100.0/24 }\n"
+                    "add element inet lockdown-staff allow6 { 2001:db8::/32 }",
+    "accept-first": "insert rule inet lockdown-staff output accept\n"
+                    "insert rule inet lockdown-staff postrouting accept",
+    "rule-flushed": "flush chain inet lockdown-staff subjects\nflush chain inet lockdown-staff postrouting",
+    "unhooked": None,
+    "deleted": "delete table inet lockdown-staff",
+}
+
+
+def _unhook(lab):
+    """Deletes the base chains by hand, whatever they are."""
+    listed = json.loads(lab.host.check(["/usr/sbin/nft", "-j", "list", "chains"]))["nftables"]
+    chains = [c["chain"]["name"] for c in listed
+              if "hook" in c.get("chain", {}) and c["chain"]["table"] == "lockdown-staff"]
+    assert chains
+    lab.host.nft("".join(f"flush chain inet lockdown-staff {c}\ndelete chain inet lockdown-staff {c}\n"
+                         for c in chains))
+
+
+@pytest.mark.parametrize("how", TAMPERING)
+def test_tampering_while_it_is_dead_is_repaired(own, how):
+    own.do("order", "staff")
+    ids = _ids(own)
+    own.daemon.end(signal.SIGKILL)
+    assert not quick(own, ALICE)
+    if how == "unhooked":
+        _unhook(own)
+    else:
+        own.host.nft(TAMPERING[how])
+    # The control: a hole that the probes see. (Without it the rest would prove nothing.)
+    assert quick(own, ALICE)
+    held = own.host.spawn(probes.transfer, INTERNET4, 9001, who=ALICE)
+    held.receive()
+    own.start()
+    for who in (ALICE, BOB):
+        checks.assert_blocked(own, who, ("tcp", "udp"))
+    checks.assert_free(own, MALLORY, ("tcp", "udp"))
+    assert held.ask("report")["error"], "what was opened through the hole is still open"
+    assert _ids(own) == ids
+    said = [e for e in own.entries() if e.get("LOCKDOWN_ORDER_ID") == ids["staff"] and e.get("PRIORITY") in "0123 4"]
+    assert said, own.entries()
+    own.do("lift", "staff")
+    assert quick(own, ALICE)
+
+
+def test_tampering_while_it_lives_is_refused(own):
+    if not _owned(own):
+        pytest.skip("this kernel has no owned tables")
+    own.do("order", "staff")
+    with checks.unharmed(own, MALLORY):
+        for text in [t for t in TAMPERING.values() if t] + ["flush ruleset"]:
+            own.host.run(["/usr/sbin/nft", "-f", "-"], stdin=text)
+            checks.assert_refused(own.probe([own.spec("udp", INTERNET4), own.spec("tcp", INTERNET6)], ALICE))
+    checks.assert_blocked(own, BOB)
+
+
+def test_a_flush_by_somebody_else_opens_nothing(own):
+    """As firewall scripts begin. Where tables cannot be owned the block must be back within a moment."""
+    own.do("order", "staff")
+    own.host.nft("table inet theirs {\nchain c {\ntype filter hook output priority 0;\n}\n}")
+    own.host.nft("flush ruleset")
+    if not _owned(own):
+        checks.wait_blocked(own, ALICE, 1.0)
+    checks.assert_blocked(own, ALICE)
+    assert "theirs" not in own.ruleset()
+
+
+def test_without_its_file_an_order_is_recovered(own):
+    own.do("order", "staff")
+    own.daemon.end(signal.SIGKILL)
+    for path in glob.glob(own.path("state/orders/*")):
+        os.unlink(path)
+    own.start()
+    checks.assert_blocked(own, ALICE)
+    checks.assert_blocked(own, BOB, ("tcp", "udp"))
+    order = own.orders()["staff"]
+    assert order["recovered"] is True
+    assert own.entries(LOCKDOWN_ORDER_ID=order["id"])
+    own.daemon.end(signal.SIGKILL)  # from now on an order like any other
+    own.start()
+    assert own.orders()["staff"]["id"] == order["id"]
+    own.do("lift", "staff")
+    assert quick(own, ALICE)
+
+
+def test_an_unknown_table_in_force_is_recovered(own):
+    """An ad-hoc order whose file is lost: nothing in the configuration knows it."""
+    own.do("order", "--user", "erin", "--name", "night", "--allow", "203.0.113.10:443/tcp")
+    own.daemon.end(signal.SIGKILL)
+    for path in glob.glob(own.path("state/orders/*")):
+        os.unlink(path)
+    own.start()
+    assert own.orders()["night"]["recovered"] is True
+    checks.assert_refused(own.probe([own.spec("tcp", INTERNET4), own.spec("udp", INTERNET6)], ERIN))
+    checks.assert_passed(own.probe([own.spec("tcp", "203.0.113.10", 443)], ERIN))
+    own.do("lift", "night")
+    assert quick(own, ERIN) and "night" not in own.tables()
+
+
+def test_a_reboot_changes_nothing(own):
+    own.do("order", "staff", "--for", "1h", "--reason", "why")
+    own.do("order", "--user", "erin", "--name", "night")
+    before = own.orders()
+    own.reboot()
+    assert quick(own, ALICE) and own.tables() == {}  # the kernel has forgotten
+    own.start()
+    for who in (ALICE, BOB, ERIN):
+        checks.assert_blocked(own, who, ("tcp", "udp"))
+    after = own.orders()
+    assert {n: o["id"] for n, o in before.items()} == {n: o["id"] for n, o in after.items()}
+    assert after["staff"]["until_usec"] == before["staff"]["until_usec"]
+
+
+def test_after_a_reboot_the_saved_people_are_blocked_without_a_directory(own):
+    own.do("order", "staff")
+    own.reboot()
+    os.rename(own.path("etc/passwd"), own.path("etc/passwd.away"))
+    os.rename(own.path("etc/group"), own.path("etc/group.away"))
+    own.start()
+    for who in (ALICE, BOB):
+        checks.assert_refused(own.probe([own.spec("tcp", INTERNET4), own.spec("udp", INTERNET6)], who))
+
+
+def test_expired_while_it_was_dead(own):
+    until = own.json("order", "staff", "--for", "1s")["order"]["until_usec"] / 1e6
+    own.daemon.end(signal.SIGKILL)
+    time.sleep(max(0.0, until - time.time()) + 0.05)
+    assert not quick(own, ALICE)  # nobody was there to end it: closed, not open
+    own.start()
+    assert quick(own, ALICE) and own.orders() == {}
+    assert own.json("history")["orders"][0]["state"] == "expired"
+
+
+def test_expired_while_the_machine_was_off_is_never_enforced(own):
+    until = own.json("order", "staff", "--for", "1s")["order"]["until_usec"] / 1e6
+    own.reboot()
+    time.sleep(max(0.0, until - time.time()) + 0.05)
+    with checks.unharmed(own, ALICE, BOB):
+        own.start()
+        assert own.orders() == {}
+
+
+def test_a_damaged_file_is_set_aside(own):
+    own.do("order", "staff")
+    own.do("order", "contractors")
+    ids = _ids(own)
+    own.daemon.end(signal.SIGKILL)
+    path = own.path("state/orders", ids["staff"] + ".json")
+    with open(path, "r+", encoding="utf-8") as f:
+        f.truncate(os.path.getsize(path) // 2)
+    own.start()
+    assert os.listdir(own.path("state/damaged"))
+    assert own.orders()["contractors"]["id"] == ids["contractors"]
+    checks.assert_blocked(own, CAROL, ("tcp", "udp"))
+    checks.assert_blocked(own, ALICE, ("tcp", "udp"))  # its table stood: recovered
+    assert own.orders()["staff"]["recovered"] is True
+    assert any("damaged" in e.get("MESSAGE", "") for e in own.entries())
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\0" * 100, b'{"version": 99}', b"[" * 100000],
+                         ids=["empty", "object", "zeroes", "version", "deep"])
+def test_foreign_files_do_not_stop_the_others(own, content):
+    own.do("order", "contractors")
+    own.reboot()
+    with open(own.path("state/orders", "f" * 32 + ".json"), "wb") as f:
+        f.write(content)
+    with open(own.path("state/orders", "notes.txt"), "wb") as f:
+        f.write(b"not ours")
+    own.start()
+    assert list(own.orders()) == ["contractors"]
+    checks.assert_blocked(own, CAROL, ("tcp",))
+
+
+def test_a_full_disk_does_not_open_the_block(labs):
+    own = labs(CONFIGURATION, start=False)
+    own.host.call(netlab.mount, "tmpfs", own.path("state"), "tmpfs", 0, "size=128k")
+
+    def fill(path):
+        with open(path, "wb", buffering=0) as f:
+            try:
+                while True:
+                    f.write(b"x" * 1024)
+            except OSError:
+                pass
+
+    own.start()
+    own.host.call(fill, own.path("state/full"))
+    done = own.ctl("order", "staff")
+    assert done.returncode == 0, done.stderr
+    assert "reboot" in done.stdout + done.stderr, done.stdout + done.stderr
+    checks.assert_blocked(own, ALICE)
+    order = own.orders()["staff"]
+    assert order["saved"] is False and order["save_error"]
+    own.host.call(os.unlink, own.path("state/full"))
+    own.do("extend", "staff", "--for", "1h")
+    assert own.orders()["staff"]["saved"] is True
+    own.do("lift", "staff")
+    assert quick(own, ALICE)
+
+
+def test_stopped_dead_it_can_be_killed_and_started_under_load(own):
+    """SIGSTOP: the rules do not need the daemon at all."""
+    own.do("order", "staff")
+    own.daemon.kill(signal.SIGSTOP)
+    try:
+        checks.assert_blocked(own, ALICE)
+        checks.assert_free(own, MALLORY)
+    finally:
+        own.daemon.kill(signal.SIGCONT)
+    assert own.orders()
+
+
+def test_a_second_one_refuses(own):
+    own.do("order", "staff")
+    done = own.host.run([own.lockdownd], env=own.environment())
+    assert done.returncode != 0
+    assert "lockdownd" in done.stderr and "running" in done.stderr, done.stderr
+    elsewhere = own.environment({"RUNTIME_DIRECTORY": own.path("run/other"), "STATE_DIRECTORY": own.path("run/other")})
+    os.mkdir(own.path("run/other"))
+    done = own.host.run([own.lockdownd], env=elsewhere)
+    assert done.returncode != 0 or not _owned(own), "a second daemon took over the rules"
+    assert own.daemon.running() and own.orders()
+    checks.assert_blocked(own, ALICE, ("tcp",))
