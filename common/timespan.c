@@ -155,8 +155,10 @@ static bool read_zone(const char *s, struct wall *w)
         sign = *s == '-' ? -1 : 1;
         s = read_char(read_field(s + 1, 2, 0, 23, &hours), ':');
         s = read_field(s, 2, 0, 59, &minutes);
+        if (!s || *s != '\0')
+                return false;
         w->zone_offset = sign * (hours * 3600 + minutes * 60);
-        return s && *s == '\0';
+        return true;
 }
 
 static struct tm wall_to_tm(const struct wall *w)
