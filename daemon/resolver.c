@@ -30,6 +30,7 @@ struct resolver {
         struct resolver_graveyard graveyard;
         struct request *queue;
         struct request *current;  /* held by the process */
+        bool reused;              /* the process has answered others before */
         sd_event_source *starter; /* takes up the next request, from the event loop only */
         sd_event_source *timer;   /* the current one's deadline */
 };
@@ -99,6 +100,46 @@ static void give_up(struct resolver *r, int error)
                 give_answer(q, &a);
 }
 
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        (void)source;
+        (void)usec;
+        give_up(userdata, -ETIMEDOUT);
+        return 0;
+}
+
+static void on_answer(void *userdata, int error, const char *text, size_t size);
+
+static int ensure_process(struct resolver *r)
+{
+        if (r->process && !resolver_process_usable(r->process))
+                r->process = resolver_process_end(r->process);
+        r->reused = r->process != NULL;
+        if (r->process)
+                return 0;
+        return resolver_process_start(r->event, r->executable, &r->graveyard, on_answer, r, &r->process);
+}
+
+static int hand_over(struct resolver *r, const struct request *q)
+{
+        int e;
+
+        e = ensure_process(r);
+        if (e < 0)
+                return e;
+        return resolver_process_ask(r->process, q->text, q->size);
+}
+
+/* What an earlier request did to the process is no fault of this one: once more with a new one, within the
+ * same deadline. */
+static bool try_again(struct resolver *r)
+{
+        if (!r->current || !r->reused)
+                return false;
+        r->process = resolver_process_end(r->process);
+        return hand_over(r, r->current) == 0;
+}
+
 static void on_answer(void *userdata, int error, const char *text, size_t size)
 {
         struct resolver *r = userdata;
@@ -108,29 +149,13 @@ static void on_answer(void *userdata, int error, const char *text, size_t size)
         if (error == 0 && r->current)
                 error = read_answer(r->current, text, size, &a);
         if (error < 0) {
-                give_up(r, error);
+                if (!try_again(r))
+                        give_up(r, error);
                 return;
         }
         q = take_current(r);
         if (q)
                 give_answer(q, &a);
-}
-
-static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
-{
-        (void)source;
-        (void)usec;
-        give_up(userdata, -ETIMEDOUT);
-        return 0;
-}
-
-static int ensure_process(struct resolver *r)
-{
-        if (r->process && !resolver_process_usable(r->process))
-                r->process = resolver_process_end(r->process);
-        if (r->process)
-                return 0;
-        return resolver_process_start(r->event, r->executable, &r->graveyard, on_answer, r, &r->process);
 }
 
 static int arm_deadline(struct resolver *r, uint64_t deadline)
@@ -150,10 +175,7 @@ static int begin(struct resolver *r, const struct request *q)
         e = arm_deadline(r, q->deadline);
         if (e < 0)
                 return e;
-        e = ensure_process(r);
-        if (e < 0)
-                return e;
-        return resolver_process_ask(r->process, q->text, q->size);
+        return hand_over(r, q);
 }
 
 static int on_start(sd_event_source *source, void *userdata)
