@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "nft-internal.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/table.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <string.h>
+
+/* Somebody who changes rules all the time must not hold us up for ever. */
+#define TRIES 50
+
+struct dump {
+        const struct nft_question *question;
+        uint32_t sequence;
+        bool interrupted, done;
+        int error; /* the answer function's, or the kernel's */
+};
+
+static int send_question(struct nft *n, const struct nft_question *q)
+{
+        _Alignas(struct nlmsghdr) char buffer[1024];
+        uint16_t flags = q->dump ? NLM_F_DUMP : NLM_F_ACK;
+        struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, q->type, NFPROTO_INET, flags, ++n->sequence);
+
+        /* In every kind of question the table is attribute 1, the object's name 2, its type 3. */
+        if ((q->table && !mnl_attr_put_strz_check(message, sizeof(buffer), NFTA_OBJ_TABLE, q->table)) ||
+            (q->name && !mnl_attr_put_strz_check(message, sizeof(buffer), NFTA_OBJ_NAME, q->name)))
+                return -ENAMETOOLONG;
+        if (q->object > 0)
+                mnl_attr_put_u32(message, NFTA_OBJ_TYPE, htonl(q->object));
+        return mnl_socket_sendto(n->socket, message, message->nlmsg_len) < 0 ? -errno : 0;
+}
+
+static void take_message(struct dump *d, const struct nlmsghdr *message)
+{
+        const struct nlmsgerr *e = mnl_nlmsg_get_payload(message);
+
+        if (message->nlmsg_seq != d->sequence)
+                return; /* left over from a question given up */
+        if (message->nlmsg_flags & NLM_F_DUMP_INTR)
+                d->interrupted = true;
+        if (message->nlmsg_type == NLMSG_DONE) {
+                d->done = true;
+        } else if (message->nlmsg_type == NLMSG_ERROR) {
+                d->done = true;
+                if (d->error == 0 && message->nlmsg_len >= mnl_nlmsg_size(sizeof(e->error)))
+                        d->error = e->error;
+        } else if (message->nlmsg_type >= NLMSG_MIN_TYPE && d->error == 0) {
+                /* After a failure the rest is only read, so that the socket is left clean. */
+                d->error = d->question->answer(message, d->question->userdata);
+        }
+}
+
+static int take_answers(struct nft *n, struct dump *d, char *buffer, size_t size)
+{
+        while (!d->done) {
+                ssize_t length = mnl_socket_recvfrom(n->socket, buffer, size);
+                const struct nlmsghdr *message = (const void *)buffer;
+                int left = (int)length;
+
+                if (length < 0)
+                        return -errno;
+                for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
+                        take_message(d, message);
+        }
+        return d->error;
+}
+
+int nft_ask(struct nft *n, const struct nft_question *q)
+{
+        size_t size = 64 * 1024;
+        _cleanup_free_ char *buffer = malloc(size);
+
+        if (!buffer)
+                return -ENOMEM;
+        for (unsigned i = 0; i < TRIES; i++) {
+                struct dump d = {.question = q};
+                int r = send_question(n, q);
+
+                d.sequence = n->sequence;
+                if (r == 0)
+                        r = take_answers(n, &d, buffer, size);
+                /* The kernel says EINTR for a dump it could not go on with. */
+                if (r != -EINTR && (r < 0 || !d.interrupted))
+                        return r;
+                if (q->again)
+                        q->again(q->userdata);
+        }
+        return -EBUSY;
+}
+
+static int read_table(const struct nlmsghdr *message, void *userdata)
+{
+        struct nft_table_state *state = userdata;
+        struct nftnl_table *t = nftnl_table_alloc();
+        int r = -ENOMEM;
+
+        if (t)
+                r = nftnl_table_nlmsg_parse(message, t) < 0 ? -EBADMSG : 0;
+        if (r == 0) {
+                state->exists = true;
+                state->flags = nftnl_table_get_u32(t, NFTNL_TABLE_FLAGS);
+                if (nftnl_table_is_set(t, NFTNL_TABLE_OWNER))
+                        state->owner = nftnl_table_get_u32(t, NFTNL_TABLE_OWNER);
+        }
+        if (t)
+                nftnl_table_free(t);
+        return r;
+}
+
+int nft_table_state(struct nft *n, const char *table, struct nft_table_state *ret)
+{
+        struct nft_table_state state = {0};
+        int r = nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETTABLE,
+                                                  .table = table,
+                                                  .answer = read_table,
+                                                  .userdata = &state});
+
+        if (r < 0 && r != -ENOENT)
+                return r;
+        *ret = state;
+        return 0;
+}
+
+void nft_chain_list_clear(struct nft_chain_list *l)
+{
+        for (size_t i = 0; i < l->n; i++) {
+                free(l->items[i].table);
+                free(l->items[i].name);
+                free(l->items[i].type);
+        }
+        free(l->items);
+        *l = (struct nft_chain_list){0};
+}
+
+struct chain_reader {
+        const char *table;
+        struct nft_chain_list list;
+};
+
+static void forget_chains(void *userdata)
+{
+        struct chain_reader *reader = userdata;
+
+        nft_chain_list_clear(&reader->list);
+}
+
+static int copy_chain(struct nft_chain_list *l, const struct nftnl_chain *c)
+{
+        struct nft_chain_state *grown = reallocarray(l->items, l->n + 1, sizeof(*grown)), *to;
+        bool base = nftnl_chain_is_set(c, NFTNL_CHAIN_HOOKNUM);
+
+        if (!grown)
+                return -ENOMEM;
+        l->items = grown;
+        to = &grown[l->n++];
+        *to = (struct nft_chain_state){.table = strdup(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE)),
+                                       .name = strdup(nftnl_chain_get_str(c, NFTNL_CHAIN_NAME))};
+        if (base) {
+                const char *type = nftnl_chain_get_str(c, NFTNL_CHAIN_TYPE);
+
+                to->type = strdup(type ? type : "");
+                to->hooknum = nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM);
+                to->policy = nftnl_chain_get_u32(c, NFTNL_CHAIN_POLICY);
+                to->priority = nftnl_chain_get_s32(c, NFTNL_CHAIN_PRIO);
+        }
+        return to->table && to->name && (!base || to->type) ? 0 : -ENOMEM;
+}
+
+static int read_chain(const struct nlmsghdr *message, void *userdata)
+{
+        struct nftnl_chain *c = nftnl_chain_alloc();
+        struct chain_reader *reader = userdata;
+        int r = 0;
+
+        if (!c)
+                return -ENOMEM;
+        if (nftnl_chain_nlmsg_parse(message, c) < 0)
+                r = -EBADMSG;
+        else if (!reader->table || strcmp(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE), reader->table) == 0)
+                r = copy_chain(&reader->list, c);
+        nftnl_chain_free(c);
+        return r;
+}
+
+int nft_read_chains(struct nft *n, const char *table, struct nft_chain_list *ret)
+{
+        struct chain_reader reader = {.table = table};
+        int r = nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETCHAIN,
+                                                  .dump = true,
+                                                  .answer = read_chain,
+                                                  .again = forget_chains,
+                                                  .userdata = &reader});
+
+        if (r < 0)
+                nft_chain_list_clear(&reader.list);
+        else
+                *ret = reader.list;
+        return r;
+}
+
+char *nft_table_name(const char *profile)
+{
+        char *name;
+
+        return asprintf(&name, TABLE_PREFIX "%s", profile) < 0 ? NULL : name;
+}

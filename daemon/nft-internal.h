@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_NFT_INTERNAL_H
+#define LOCKDOWN_NFT_INTERNAL_H
+
+/* Inside the edge to nf_tables (nft*.c) only. */
+
+#include "nft.h"
+#include "ruleset-internal.h"
+#include <libmnl/libmnl.h>
+#include <libnftnl/rule.h>
+#include <linux/netfilter/nf_tables.h>
+
+#ifndef NFT_TABLE_F_PERSIST
+#define NFT_TABLE_F_PERSIST 0x4 /* Linux 6.9 */
+#endif
+
+struct nft {
+        struct mnl_socket *socket;
+        uint32_t portid;
+        uint32_t sequence;
+        uint32_t table_flags; /* what tables are created with */
+        size_t send_buffer;   /* of the socket, bytes */
+};
+
+/* nft-batch.c: one transaction. Its functions do nothing after the first failure, which nft_batch_send()
+ * returns. */
+struct nft_batch {
+        struct nft *nft;
+        const char *table; /* named in errors; borrowed */
+        char *buffer;
+        size_t length, capacity;
+        struct nft_batch_object *objects; /* one a message */
+        size_t n_objects, objects_capacity;
+        uint32_t first_sequence;
+        int error;
+};
+
+void nft_batch_begin(struct nft_batch *b, struct nft *n, const char *table);
+/* Begins a message about the object WHAT ("chain") NAME, which must stay until the batch is sent. NULL after
+ * a failure. There is room for NFT_MESSAGE_MAX bytes behind the header. */
+struct nlmsghdr *nft_batch_message(struct nft_batch *b, uint16_t type, uint16_t flags, const char *what,
+                                   const char *name);
+void nft_batch_add(struct nft_batch *b, const struct nlmsghdr *message);
+void nft_batch_fail(struct nft_batch *b, int error);
+/* Sends all, takes every acknowledgement, and maps the first error to its object. The kernel's word about it
+ * stands in RET_ERROR (may be NULL). */
+int nft_batch_send(struct nft_batch *b, char **ret_error);
+void nft_batch_clear(struct nft_batch *b);
+
+#define NFT_MESSAGE_MAX (128 * 1024)
+
+/* nft-dump.c: one question. */
+typedef int (*nft_answer_t)(const struct nlmsghdr *message, void *userdata);
+struct nft_question {
+        uint16_t type;     /* NFT_MSG_GET… */
+        bool dump;         /* all that match, else the one named */
+        const char *table; /* may be NULL with DUMP */
+        const char *name;  /* of the object in the table; may be NULL */
+        uint32_t object;   /* NFT_OBJECT_…, 0: not an object */
+        nft_answer_t answer;
+        void (*again)(void *userdata); /* the table changed under the dump: forget what was answered */
+        void *userdata;
+};
+int nft_ask(struct nft *n, const struct nft_question *q);
+
+/* The base chains of a table are its hooks. */
+struct nft_chain_state {
+        char *table, *name, *type; /* TYPE: NULL unless it is a base chain */
+        uint32_t hooknum, policy;
+        int32_t priority;
+};
+struct nft_chain_list {
+        struct nft_chain_state *items;
+        size_t n;
+};
+/* The chains of all inet tables, or of TABLE. RET must be zeroed. */
+int nft_read_chains(struct nft *n, const char *table, struct nft_chain_list *ret);
+void nft_chain_list_clear(struct nft_chain_list *l);
+
+struct nft_table_state {
+        bool exists;
+        uint32_t flags;
+        uint32_t owner; /* port id of the socket that owns it, 0: none */
+};
+int nft_table_state(struct nft *n, const char *table, struct nft_table_state *ret);
+char *nft_table_name(const char *profile); /* newly allocated */
+
+/* nft-set.c: sets and their elements. */
+void nft_put_set(struct nft_batch *b, const char *table, enum rs_set_id id, const struct rs_set *s);
+/* MESSAGE: NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. */
+void nft_put_elements(struct nft_batch *b, uint16_t message, const char *table, enum rs_set_id id,
+                      const struct rs_set *s);
+void nft_flush_set(struct nft_batch *b, const char *table, enum rs_set_id id);
+uint32_t nft_set_flags(enum rs_set_id id);
+/* Reads the elements of a set as a ruleset has them. -ENOENT: no such set; -EBADMSG: they make no sense. */
+int nft_read_set(struct nft *n, const char *table, enum rs_set_id id, struct rs_set *ret);
+/* A key between the kernel's form and a ruleset's, in place (its own inverse). */
+void nft_swap_key(enum rs_set_id id, uint8_t *key);
+/* The elements of A that B does not have. RET must be zeroed. */
+int nft_set_without(const struct rs_set *a, const struct rs_set *b, enum rs_set_id id, struct rs_set *ret);
+
+/* nft-rule.c: NULL when out of memory. The caller frees with nftnl_rule_free(). */
+struct nftnl_rule *nft_rule_new(const char *table, const char *chain, const struct rs_rule *rule);
+
+/* nft-objects.c */
+void nft_put_table(struct nft_batch *b, const char *table, uint32_t flags);
+void nft_delete_table(struct nft_batch *b, const char *table);
+void nft_put_counter(struct nft_batch *b, const char *table);
+void nft_delete_counter(struct nft_batch *b, const char *table);
+void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id);
+void nft_delete_chain(struct nft_batch *b, const char *table, const char *name);
+void nft_put_rules(struct nft_batch *b, const char *table, enum rs_chain_id id, const struct rs_chain *c);
+void nft_flush_rules(struct nft_batch *b, const char *table, enum rs_chain_id id);
+
+/* Calls WITH for every element in an answer to NFT_MSG_GETSETELEM until it fails. */
+int nft_for_each_element(const struct nlmsghdr *message,
+                         int (*with)(const struct nlattr *element, void *userdata), void *userdata);
+/* The value in a key's attribute, which must be LENGTH bytes long. -EBADMSG. */
+int nft_copy_value(const struct nlattr *attribute, uint8_t *value, size_t length);
+
+/* for every attribute inside NEST (libmnl's own macro does not compile with our warnings) */
+#define NFT_FOR_EACH_NESTED(attribute, nest)                                                            \
+        for (const struct nlattr *attribute = mnl_attr_get_payload(nest);                               \
+             mnl_attr_ok(attribute, (int)((const char *)mnl_attr_get_payload(nest) +                    \
+                                          mnl_attr_get_payload_len(nest) - (const char *)(attribute))); \
+             (attribute) = mnl_attr_next(attribute))
+
+void nft_say(char **ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define _cleanup_chain_list_ _cleanup_(nft_chain_list_clear)
+#define _cleanup_batch_ _cleanup_(nft_batch_clear)
+#define _cleanup_rs_set_ _cleanup_(rs_set_clear)
+
+#endif

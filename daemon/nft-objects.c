@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "nft-internal.h"
+#include <errno.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/object.h>
+#include <libnftnl/table.h>
+#include <linux/netfilter.h>
+
+static struct nftnl_table *table_new(const char *name, uint32_t flags)
+{
+        struct nftnl_table *t = nftnl_table_alloc();
+
+        if (!t)
+                return NULL;
+        nftnl_table_set_u32(t, NFTNL_TABLE_FAMILY, NFPROTO_INET);
+        nftnl_table_set_u32(t, NFTNL_TABLE_FLAGS, flags);
+        if (nftnl_table_set_str(t, NFTNL_TABLE_NAME, name) < 0) {
+                nftnl_table_free(t);
+                return NULL;
+        }
+        return t;
+}
+
+static void send_table(struct nft_batch *b, uint16_t type, uint16_t flags, const char *what,
+                       struct nftnl_table *t)
+{
+        struct nlmsghdr *message = nft_batch_message(b, type, flags, what, NULL);
+
+        if (!t) {
+                nft_batch_fail(b, -ENOMEM);
+                return;
+        }
+        if (message) {
+                nftnl_table_nlmsg_build_payload(message, t);
+                nft_batch_add(b, message);
+        }
+        nftnl_table_free(t);
+}
+
+void nft_put_table(struct nft_batch *b, const char *table, uint32_t flags)
+{
+        send_table(b, NFT_MSG_NEWTABLE, NLM_F_CREATE, "the creation", table_new(table, flags));
+}
+
+void nft_delete_table(struct nft_batch *b, const char *table)
+{
+        struct nftnl_table *t = table_new(table, 0);
+
+        if (t)
+                nftnl_table_unset(t, NFTNL_TABLE_FLAGS);
+        send_table(b, NFT_MSG_DELTABLE, 0, "the removal", t);
+}
+
+static void send_counter(struct nft_batch *b, uint16_t type, uint16_t flags, const char *what,
+                         const char *table)
+{
+        struct nftnl_obj *o = nftnl_obj_alloc();
+        struct nlmsghdr *message = nft_batch_message(b, type, flags, what, RS_COUNTER);
+
+        if (!o) {
+                nft_batch_fail(b, -ENOMEM);
+                return;
+        }
+        /* libnftnl copies strings into an object; that it is out of memory shows when the kernel is asked. */
+        nftnl_obj_set_u32(o, NFTNL_OBJ_FAMILY, NFPROTO_INET);
+        nftnl_obj_set_str(o, NFTNL_OBJ_TABLE, table);
+        nftnl_obj_set_str(o, NFTNL_OBJ_NAME, RS_COUNTER);
+        nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
+        if (message) {
+                nftnl_obj_nlmsg_build_payload(message, o);
+                nft_batch_add(b, message);
+        }
+        nftnl_obj_free(o);
+}
+
+void nft_put_counter(struct nft_batch *b, const char *table)
+{
+        send_counter(b, NFT_MSG_NEWOBJ, NLM_F_CREATE | NLM_F_EXCL, "counter", table);
+}
+
+void nft_delete_counter(struct nft_batch *b, const char *table)
+{
+        send_counter(b, NFT_MSG_DELOBJ, 0, "the reset of counter", table);
+}
+
+static struct nftnl_chain *chain_new(const char *table, const char *name)
+{
+        struct nftnl_chain *c = nftnl_chain_alloc();
+
+        if (!c)
+                return NULL;
+        nftnl_chain_set_u32(c, NFTNL_CHAIN_FAMILY, NFPROTO_INET);
+        if (nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, table) < 0 ||
+            nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, name) < 0) {
+                nftnl_chain_free(c);
+                return NULL;
+        }
+        return c;
+}
+
+static void send_chain(struct nft_batch *b, uint16_t type, uint16_t flags, const char *what, const char *name,
+                       struct nftnl_chain *c)
+{
+        struct nlmsghdr *message = nft_batch_message(b, type, flags, what, name);
+
+        if (!c) {
+                nft_batch_fail(b, -ENOMEM);
+                return;
+        }
+        if (message) {
+                nftnl_chain_nlmsg_build_payload(message, c);
+                nft_batch_add(b, message);
+        }
+        nftnl_chain_free(c);
+}
+
+void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id)
+{
+        const struct rs_chain_info *info = rs_chain_info(id);
+        struct nftnl_chain *c = chain_new(table, info->name);
+
+        if (c && rs_chain_is_base(id)) {
+                nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, info->hooknum);
+                nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, info->priority);
+                nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+                if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, info->type) < 0) {
+                        nftnl_chain_free(c);
+                        c = NULL;
+                }
+        }
+        send_chain(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, "chain", info->name, c);
+}
+
+void nft_delete_chain(struct nft_batch *b, const char *table, const char *name)
+{
+        send_chain(b, NFT_MSG_DELCHAIN, 0, "the removal of chain", name, chain_new(table, name));
+}
+
+void nft_put_rules(struct nft_batch *b, const char *table, enum rs_chain_id id, const struct rs_chain *c)
+{
+        const char *name = rs_chain_info(id)->name;
+
+        for (size_t i = 0; i < c->n; i++) {
+                struct nftnl_rule *rule = nft_rule_new(table, name, &c->rules[i]);
+                struct nlmsghdr *message = nft_batch_message(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND,
+                                                             "a rule of chain", name);
+
+                if (!rule) {
+                        nft_batch_fail(b, -ENOMEM);
+                        return;
+                }
+                if (message) {
+                        nftnl_rule_nlmsg_build_payload(message, rule);
+                        nft_batch_add(b, message);
+                }
+                nftnl_rule_free(rule);
+        }
+}
+
+/* A rule's deletion that names no rule means all of the chain. */
+void nft_flush_rules(struct nft_batch *b, const char *table, enum rs_chain_id id)
+{
+        const char *name = rs_chain_info(id)->name;
+        struct nlmsghdr *message = nft_batch_message(b, NFT_MSG_DELRULE, 0, "the old rules of chain", name);
+
+        if (!message)
+                return;
+        mnl_attr_put_strz(message, NFTA_RULE_TABLE, table);
+        mnl_attr_put_strz(message, NFTA_RULE_CHAIN, name);
+        nft_batch_add(b, message);
+}

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "nft-internal.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libnftnl/expr.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
+#include <linux/rtnetlink.h>
+#include <stddef.h>
+#include <string.h>
+
+/* A rule under construction: expressions as nft(8) would make of the same statement, one helper each. */
+struct writer {
+        struct nftnl_rule *rule;
+        bool failed;
+        uint32_t nfproto, l4proto; /* already asked for in this rule, 0: not */
+};
+
+static struct nftnl_expr *expression(struct writer *w, const char *name)
+{
+        struct nftnl_expr *e = w->failed ? NULL : nftnl_expr_alloc(name);
+
+        if (e)
+                nftnl_rule_add_expr(w->rule, e);
+        else
+                w->failed = true;
+        return e;
+}
+
+/* Registers are counted in words of four bytes; the kernel calls each fourth by the name of the old, wide
+ * one. */
+static uint32_t reg(size_t word)
+{
+        return (uint32_t)(word % 4 == 0 ? NFT_REG_1 + word / 4 : NFT_REG32_00 + word);
+}
+
+static void load_meta(struct writer *w, uint32_t key, size_t word)
+{
+        struct nftnl_expr *e = expression(w, "meta");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, reg(word));
+}
+
+static void load_payload(struct writer *w, uint32_t base, uint32_t offset, uint32_t length, size_t word)
+{
+        struct nftnl_expr *e = expression(w, "payload");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, length);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg(word));
+}
+
+/* 1 if the extension header or option is there. */
+static void load_presence(struct writer *w, uint32_t op, uint8_t type, size_t word)
+{
+        struct nftnl_expr *e = expression(w, "exthdr");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_DREG, reg(word));
+        nftnl_expr_set_u8(e, NFTNL_EXPR_EXTHDR_TYPE, type);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_OFFSET, 0);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_LEN, 1);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_FLAGS, NFT_EXTHDR_F_PRESENT);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_OP, op);
+}
+
+static void load_cgroup(struct writer *w, size_t word)
+{
+        struct nftnl_expr *e = expression(w, "socket");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_KEY, NFT_SOCKET_CGROUPV2);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_DREG, reg(word));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_LEVEL, 2);
+}
+
+static void load_address_type(struct writer *w, size_t word)
+{
+        struct nftnl_expr *e = expression(w, "fib");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, reg(word));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+}
+
+static void load_constant(struct writer *w, uint32_t value, uint32_t length, size_t word)
+{
+        struct nftnl_expr *e = expression(w, "immediate");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg(word));
+        nftnl_expr_set_data(e, NFTNL_EXPR_IMM_DATA, &value, length);
+}
+
+static void mask(struct writer *w, uint8_t bits)
+{
+        static const uint8_t zero;
+        struct nftnl_expr *e = expression(w, "bitwise");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof(bits));
+        nftnl_expr_set_data(e, NFTNL_EXPR_BITWISE_MASK, &bits, sizeof(bits));
+        nftnl_expr_set_data(e, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof(zero));
+}
+
+/* Ranges compare bytes, so numbers must begin with the most significant one. */
+static void to_network_order(struct writer *w)
+{
+        struct nftnl_expr *e = expression(w, "byteorder");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_DREG, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_SREG, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_LEN, 4);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_SIZE, 4);
+}
+
+static void compare_data(struct writer *w, uint32_t op, const void *data, uint32_t length)
+{
+        struct nftnl_expr *e = expression(w, "cmp");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
+        nftnl_expr_set_data(e, NFTNL_EXPR_CMP_DATA, data, length);
+}
+
+static void require_nfproto(struct writer *w, uint8_t nfproto)
+{
+        if (w->nfproto == nfproto)
+                return;
+        load_meta(w, NFT_META_NFPROTO, 0);
+        compare_data(w, NFT_CMP_EQ, &nfproto, sizeof(nfproto));
+        w->nfproto = nfproto;
+}
+
+static void require_l4proto(struct writer *w, uint8_t l4proto)
+{
+        if (w->l4proto == l4proto)
+                return;
+        load_meta(w, NFT_META_L4PROTO, 0);
+        compare_data(w, NFT_CMP_EQ, &l4proto, sizeof(l4proto));
+        w->l4proto = l4proto;
+}
+
+/* What must hold for the field to mean anything; nft(8) leaves it out of what it prints. */
+static void require(struct writer *w, enum rs_field field)
+{
+        switch (field) {
+        case FIELD_IP_SADDR:
+        case FIELD_IP_DADDR:
+        case FIELD_LSRR:
+        case FIELD_SSRR:
+                require_nfproto(w, NFPROTO_IPV4);
+                break;
+        case FIELD_IP6_SADDR:
+        case FIELD_IP6_DADDR:
+        case FIELD_ROUTING_HEADER:
+                require_nfproto(w, NFPROTO_IPV6);
+                break;
+        case FIELD_TCP_RST:
+                require_l4proto(w, IPPROTO_TCP);
+                break;
+        case FIELD_ICMPV6_TYPE:
+                require_nfproto(w, NFPROTO_IPV6);
+                require_l4proto(w, IPPROTO_ICMPV6);
+                break;
+        default:
+                break;
+        }
+}
+
+#define NETWORK NFT_PAYLOAD_NETWORK_HEADER
+#define TRANSPORT NFT_PAYLOAD_TRANSPORT_HEADER
+
+/* Loads a field into the registers from WORD on. */
+static void load(struct writer *w, enum rs_field field, size_t word)
+{
+        switch (field) {
+        case FIELD_SKUID:
+                return load_meta(w, NFT_META_SKUID, word);
+        case FIELD_SKGID:
+                return load_meta(w, NFT_META_SKGID, word);
+        case FIELD_CGROUP:
+                return load_cgroup(w, word);
+        case FIELD_NFPROTO:
+                return load_meta(w, NFT_META_NFPROTO, word);
+        case FIELD_L4PROTO:
+                return load_meta(w, NFT_META_L4PROTO, word);
+        case FIELD_IIF:
+                return load_meta(w, NFT_META_IIF, word);
+        case FIELD_OIF:
+                return load_meta(w, NFT_META_OIF, word);
+        case FIELD_LOCAL:
+                return load_address_type(w, word);
+        case FIELD_IP_SADDR:
+                return load_payload(w, NETWORK, 12, 4, word);
+        case FIELD_IP_DADDR:
+                return load_payload(w, NETWORK, 16, 4, word);
+        case FIELD_IP6_SADDR:
+                return load_payload(w, NETWORK, 8, 16, word);
+        case FIELD_IP6_DADDR:
+                return load_payload(w, NETWORK, 24, 16, word);
+        case FIELD_DPORT:
+                return load_payload(w, TRANSPORT, 2, 2, word);
+        case FIELD_TCP_RST:
+                return load_payload(w, TRANSPORT, 13, 1, word);
+        case FIELD_ICMPV6_TYPE:
+                return load_payload(w, TRANSPORT, 0, 1, word);
+        case FIELD_ROUTING_HEADER:
+                return load_presence(w, NFT_EXTHDR_OP_IPV6, IPPROTO_ROUTING, word);
+        case FIELD_LSRR:
+                return load_presence(w, NFT_EXTHDR_OP_IPV4, 131 /* IPOPT_LSRR */, word);
+        case FIELD_SSRR:
+                return load_presence(w, NFT_EXTHDR_OP_IPV4, 137 /* IPOPT_SSRR */, word);
+        case FIELD_NONE:
+        case FIELD_CONSTANT:
+                break;
+        }
+        w->failed = true;
+}
+
+static bool is_id(enum rs_field field)
+{
+        return field == FIELD_SKUID || field == FIELD_SKGID;
+}
+
+/* The value as it stands in the register. */
+static uint32_t put_value(enum rs_field field, enum rs_op op, uint32_t value, uint8_t *data)
+{
+        switch (field) {
+        case FIELD_SKUID:
+        case FIELD_SKGID:
+                if (op == OP_LTE || op == OP_GTE)
+                        value = htonl(value);
+                break;
+        case FIELD_LOCAL:
+                value = RTN_LOCAL;
+                break;
+        case FIELD_DPORT:
+                memcpy(data, &(uint16_t){htons((uint16_t)value)}, 2);
+                return 2;
+        case FIELD_TCP_RST:
+                data[0] = 0x04;
+                return 1;
+        case FIELD_IIF:
+        case FIELD_OIF:
+                break;
+        default:
+                data[0] = (uint8_t)value;
+                return 1;
+        }
+        memcpy(data, &value, sizeof(value));
+        return sizeof(value);
+}
+
+static void write_compare(struct writer *w, const struct rs_statement *s)
+{
+        static const uint32_t ops[] = {
+                [OP_EQ] = NFT_CMP_EQ, [OP_NEQ] = NFT_CMP_NEQ, [OP_LTE] = NFT_CMP_LTE, [OP_GTE] = NFT_CMP_GTE};
+        enum rs_field field = s->fields[0];
+        uint8_t data[4];
+        uint32_t length;
+
+        require(w, field);
+        load(w, field, 0);
+        if (is_id(field) && (s->op == OP_LTE || s->op == OP_GTE))
+                to_network_order(w);
+        if (field == FIELD_TCP_RST)
+                mask(w, 0x04);
+        length = put_value(field, s->op, s->value, data);
+        compare_data(w, ops[s->op], data, length);
+        if (field == FIELD_NFPROTO && s->op == OP_EQ)
+                w->nfproto = s->value;
+        if (field == FIELD_L4PROTO && s->op == OP_EQ)
+                w->l4proto = s->value;
+}
+
+/* A concatenated key: each field in the next free words. */
+static void load_key(struct writer *w, const struct rs_statement *s)
+{
+        const struct rs_set_info *info = rs_set_info(s->set);
+        size_t n = rs_set_n_fields(s->set), word = 0;
+
+        for (size_t i = 0; i < n; i++)
+                require(w, s->fields[i]);
+        for (size_t i = 0; i < n; i++) {
+                if (s->fields[i] == FIELD_CONSTANT)
+                        load_constant(w, info->fields[i] == TYPE_UID ? ATTEMPT_NO_UID : 0,
+                                      (uint32_t)rs_type_info(info->fields[i])->length, word);
+                else
+                        load(w, s->fields[i], word);
+                word += (rs_type_info(info->fields[i])->length + 3) / 4;
+        }
+}
+
+static void write_lookup(struct writer *w, const struct rs_statement *s)
+{
+        struct nftnl_expr *e;
+
+        load_key(w, s);
+        if (is_id(s->fields[0]) && rs_set_info(s->set)->interval)
+                to_network_order(w);
+        e = expression(w, "lookup");
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, reg(0));
+        nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, rs_set_info(s->set)->name);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, s->op == OP_NEQ ? NFT_LOOKUP_F_INV : 0);
+}
+
+static void write_record(struct writer *w, const struct rs_statement *s)
+{
+        struct nftnl_expr *e;
+
+        load_key(w, s);
+        e = expression(w, "dynset");
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SREG_KEY, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+        nftnl_expr_set_str(e, NFTNL_EXPR_DYNSET_SET_NAME, rs_set_info(s->set)->name);
+}
+
+static void write_count(struct writer *w)
+{
+        struct nftnl_expr *e = expression(w, "objref");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
+        nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, RS_COUNTER);
+}
+
+static void write_verdict(struct writer *w, const struct rs_statement *s)
+{
+        static const int verdicts[] = {[VERDICT_DROP] = NF_DROP,
+                                       [VERDICT_RETURN] = NFT_RETURN,
+                                       [VERDICT_JUMP] = NFT_JUMP,
+                                       [VERDICT_GOTO] = NFT_GOTO};
+        struct nftnl_expr *e = expression(w, "immediate");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdicts[s->verdict]);
+        if (s->verdict == VERDICT_JUMP || s->verdict == VERDICT_GOTO)
+                nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, rs_chain_info(s->chain)->name);
+}
+
+static void write_reject(struct writer *w, uint32_t type, uint8_t code)
+{
+        struct nftnl_expr *e = expression(w, "reject");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, type);
+        nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, code);
+}
+
+static void write_dnat(struct writer *w, const struct rs_statement *s)
+{
+        bool v4 = s->family == AF_INET;
+        struct nftnl_expr *e = expression(w, "immediate");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg(0));
+        nftnl_expr_set_data(e, NFTNL_EXPR_IMM_DATA, s->address, v4 ? 4 : 16);
+        e = expression(w, "nat");
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, v4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, reg(0));
+        /* These two the kernel would add by itself; so that what is read back is what was written. */
+        nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MAX, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_MAP_IPS);
+}
+
+static void write_statement(struct writer *w, const struct rs_statement *s)
+{
+        switch (s->kind) {
+        case RS_COMPARE:
+                return write_compare(w, s);
+        case RS_LOOKUP:
+                return write_lookup(w, s);
+        case RS_RECORD:
+                return write_record(w, s);
+        case RS_COUNT:
+                return write_count(w);
+        case RS_VERDICT:
+                return write_verdict(w, s);
+        case RS_REJECT_RESET:
+                return write_reject(w, NFT_REJECT_TCP_RST, 0);
+        case RS_REJECT_PROHIBITED:
+                return write_reject(w, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_ICMPX_ADMIN_PROHIBITED);
+        case RS_DNAT:
+                return write_dnat(w, s);
+        }
+}
+
+struct nftnl_rule *nft_rule_new(const char *table, const char *chain, const struct rs_rule *rule)
+{
+        struct writer w = {.rule = nftnl_rule_alloc()};
+
+        if (!w.rule)
+                return NULL;
+        nftnl_rule_set_u32(w.rule, NFTNL_RULE_FAMILY, NFPROTO_INET);
+        if (nftnl_rule_set_str(w.rule, NFTNL_RULE_TABLE, table) < 0 ||
+            nftnl_rule_set_str(w.rule, NFTNL_RULE_CHAIN, chain) < 0)
+                w.failed = true;
+        for (size_t i = 0; i < rule->n; i++)
+                write_statement(&w, &rule->statements[i]);
+        if (w.failed) {
+                nftnl_rule_free(w.rule);
+                return NULL;
+        }
+        return w.rule;
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "nft-internal.h"
+#include <errno.h>
+#include <libnftnl/table.h>
+#include <string.h>
+
+struct table_list {
+        const struct nft *nft;
+        struct nft_table *items;
+        size_t n;
+};
+
+static int add_table(struct table_list *l, const struct nftnl_table *t)
+{
+        const char *name = nftnl_table_get_str(t, NFTNL_TABLE_NAME);
+        uint32_t owner =
+                nftnl_table_is_set(t, NFTNL_TABLE_OWNER) ? nftnl_table_get_u32(t, NFTNL_TABLE_OWNER) : 0;
+        struct nft_table *grown;
+
+        if (!name || strncmp(name, TABLE_PREFIX, strlen(TABLE_PREFIX)) != 0)
+                return 0;
+        grown = reallocarray(l->items, l->n + 1, sizeof(*grown));
+        if (!grown)
+                return -ENOMEM;
+        l->items = grown;
+        grown[l->n] = (struct nft_table){.name = strdup(name + strlen(TABLE_PREFIX)),
+                                         .owned = owner == l->nft->portid,
+                                         .foreign = owner > 0 && owner != l->nft->portid};
+        return grown[l->n++].name ? 0 : -ENOMEM;
+}
+
+static int read_table(const struct nlmsghdr *message, void *userdata)
+{
+        struct nftnl_table *t = nftnl_table_alloc();
+        int r;
+
+        if (!t)
+                return -ENOMEM;
+        r = nftnl_table_nlmsg_parse(message, t) < 0 ? -EBADMSG : add_table(userdata, t);
+        nftnl_table_free(t);
+        return r;
+}
+
+static void forget_tables(void *userdata)
+{
+        struct table_list *l = userdata;
+
+        nft_tables_free(l->items, l->n);
+        l->items = NULL;
+        l->n = 0;
+}
+
+static void mark_engaged(struct table_list *l, const struct nft_chain_list *chains)
+{
+        for (size_t i = 0; i < chains->n; i++)
+                for (size_t j = 0; chains->items[i].type && j < l->n; j++)
+                        if (strncmp(chains->items[i].table, TABLE_PREFIX, strlen(TABLE_PREFIX)) == 0 &&
+                            strcmp(chains->items[i].table + strlen(TABLE_PREFIX), l->items[j].name) == 0)
+                                l->items[j].engaged = true;
+}
+
+int nft_list(struct nft *n, struct nft_table **ret, size_t *ret_n)
+{
+        _cleanup_chain_list_ struct nft_chain_list chains = {0};
+        struct table_list l = {.nft = n};
+        int r = nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETTABLE,
+                                                  .dump = true,
+                                                  .answer = read_table,
+                                                  .again = forget_tables,
+                                                  .userdata = &l});
+
+        if (r == 0)
+                r = nft_read_chains(n, NULL, &chains);
+        if (r < 0) {
+                forget_tables(&l);
+                return r;
+        }
+        mark_engaged(&l, &chains);
+        *ret = l.items;
+        *ret_n = l.n;
+        return 0;
+}
+
+void nft_tables_free(struct nft_table *tables, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                free(tables[i].name);
+        free(tables);
+}
+
+int nft_adopt(struct nft *n, const char *name, char **ret_error)
+{
+        _cleanup_free_ char *table = nft_table_name(name);
+        _cleanup_batch_ struct nft_batch b = {0};
+        struct nft_table_state state;
+        int r;
+
+        if (ret_error)
+                *ret_error = NULL;
+        if (!table)
+                return -ENOMEM;
+        r = nft_table_state(n, table, &state);
+        if (r < 0)
+                return r;
+        if (!state.exists) {
+                nft_say(ret_error, "there is no table %s to take over", table);
+                return -ENOENT;
+        }
+        if (!nft_owns_tables(n) || state.owner == n->portid)
+                return 0;
+        if (state.owner > 0) {
+                nft_say(ret_error,
+                        "table %s belongs to another running program (netlink port %u): another lockdownd is "
+                        "running",
+                        table, state.owner);
+                return -EPERM;
+        }
+        /* To say it again in the same words is to take it over. */
+        nft_batch_begin(&b, n, table);
+        nft_put_table(&b, table, n->table_flags);
+        return nft_batch_send(&b, ret_error);
+}
