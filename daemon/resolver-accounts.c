@@ -53,18 +53,19 @@ static int rehash(struct accounts *a, size_t n_slots)
         return 0;
 }
 
-/* Room for one more item, and at least as many free slots as taken ones. */
-static int make_room(struct accounts *a)
+int accounts_reserve(struct accounts *a, size_t more)
 {
-        size_t capacity = a->capacity ? a->capacity * 2 : 64;
+        size_t capacity = a->capacity ? a->capacity : 64;
         struct account *grown;
         int r;
 
-        if (a->n < a->capacity)
+        if (more <= a->capacity - a->n)
                 return 0;
-        if (capacity >= UINT32_MAX / 2)
+        if (more > UINT32_MAX / 4 - a->n)
                 return -ENOMEM;
-        r = rehash(a, capacity * 2);
+        while (capacity < a->n + more)
+                capacity *= 2;
+        r = rehash(a, capacity * 2); /* at least as many free slots as taken ones */
         if (r < 0)
                 return r;
         grown = reallocarray(a->items, capacity, sizeof(*grown));
@@ -82,7 +83,7 @@ int accounts_add(struct accounts *a, const char *name, size_t *ret_index)
         char *copy;
         int r;
 
-        r = make_room(a);
+        r = accounts_reserve(a, 1);
         if (r < 0)
                 return r;
         slot = find_slot(a, name, hash);

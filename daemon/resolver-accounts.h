@@ -37,6 +37,8 @@ struct accounts {
 
 #define NO_ACCOUNT SIZE_MAX
 
+/* Room for so many more at once. */
+int accounts_reserve(struct accounts *a, size_t more);
 /* The index of the account with this name, added if it is new. */
 int accounts_add(struct accounts *a, const char *name, size_t *ret_index);
 /* The index, NO_ACCOUNT if there is none. */

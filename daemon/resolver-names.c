@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "resolver-database.h"
 #include "resolver-internal.h"
 #include <errno.h>
-#include <pwd.h>
 #include <string.h>
 
 /* From so many on, one pass over all users is cheaper than asking for each. */
 #define ENUMERATE_FROM 16
 /* After so many failures in a row the directory is not asked any more. */
 #define FAILURES_MAX 8
-#define BUFFER_SIZE ((size_t)256 << 10)
 
 struct wanted {
         uint32_t uid;
@@ -64,25 +63,26 @@ static int enumerate(const uint32_t *uids, size_t n, char **names)
 
 int resolver_find_names(const uint32_t *uids, size_t n, char **names)
 {
-        _cleanup_free_ char *buffer = malloc(BUFFER_SIZE);
+        _cleanup_database_ struct database db = {0};
         unsigned failures = 0;
         int r;
 
-        if (!buffer)
-                return -ENOMEM;
+        r = database_open(&db);
+        if (r < 0)
+                return r;
         if (n >= ENUMERATE_FROM) {
                 r = enumerate(uids, n, names);
                 if (r < 0)
                         return r;
         }
         for (size_t i = 0; i < n && failures < FAILURES_MAX; i++) {
-                struct passwd entry, *found = NULL;
+                struct passwd entry;
 
                 if (names[i] || uids[i] == UINT32_MAX)
                         continue;
-                r = getpwuid_r(uids[i], &entry, buffer, BUFFER_SIZE, &found);
-                failures = r != 0 ? failures + 1 : 0;
-                if (r == 0 && found && !(names[i] = strdup(found->pw_name)))
+                r = database_find_user(&db, NULL, uids[i], &entry);
+                failures = r < 0 ? failures + 1 : 0;
+                if (r > 0 && !(names[i] = strdup(entry.pw_name)))
                         return -ENOMEM;
         }
         return 0;

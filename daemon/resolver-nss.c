@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "resolver-accounts.h"
+#include "resolver-database.h"
 #include "resolver-internal.h"
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,18 +10,11 @@
 #define NOTED_MAX 1000
 /* After so many failures in a row the directory is not asked any more: each may have taken seconds. */
 #define FAILURES_MAX 8
-#define BUFFER_FIRST ((size_t)64 << 10)
-#define BUFFER_MAX ((size_t)512 << 20)
 
 enum side {
         SIDE_SUBJECTS,
         SIDE_EXCEPTED,
         _SIDE_MAX,
-};
-
-struct buffer {
-        char *data;
-        size_t size;
 };
 
 struct wanted_group {
@@ -36,7 +28,7 @@ struct wanted_group {
 struct lookup {
         const struct resolver_request *request;
         struct membership *m;
-        struct buffer buffer;
+        struct database database;
         struct accounts accounts;
         struct subids subids;
         struct wanted_group *groups;
@@ -49,7 +41,7 @@ struct lookup {
 
 static void lookup_clear(struct lookup *l)
 {
-        free(l->buffer.data);
+        database_close(&l->database);
         accounts_clear(&l->accounts);
         subids_clear(&l->subids);
         free(l->groups);
@@ -57,56 +49,6 @@ static void lookup_clear(struct lookup *l)
         for (size_t i = 0; i < _SIDE_MAX; i++) {
                 idset_clear(&l->uids[i]);
                 idset_clear(&l->gids[i]);
-        }
-}
-
-static int buffer_grow(struct buffer *b)
-{
-        size_t size = b->size ? b->size * 4 : BUFFER_FIRST;
-        char *grown;
-
-        if (size > BUFFER_MAX)
-                return -ENOMEM;
-        grown = malloc(size); /* what was read so far is of no use */
-        if (!grown)
-                return -ENOMEM;
-        free(b->data);
-        *b = (struct buffer){grown, size};
-        return 0;
-}
-
-/* By name, or by id if NAME is NULL. 1: found, 0: there is none, -errno: no answer. */
-static int find_group(struct buffer *b, const char *name, gid_t gid, struct group *ret)
-{
-        for (;;) {
-                struct group *found = NULL;
-                int r = b->size == 0 ? ERANGE
-                        : name       ? getgrnam_r(name, ret, b->data, b->size, &found)
-                                     : getgrgid_r(gid, ret, b->data, b->size, &found);
-
-                if (r == ERANGE)
-                        r = -buffer_grow(b);
-                else if (r == 0)
-                        return found != NULL;
-                if (r != 0 && r != EINTR)
-                        return -r;
-        }
-}
-
-static int find_user(struct buffer *b, const char *name, uid_t uid, struct passwd *ret)
-{
-        for (;;) {
-                struct passwd *found = NULL;
-                int r = b->size == 0 ? ERANGE
-                        : name       ? getpwnam_r(name, ret, b->data, b->size, &found)
-                                     : getpwuid_r(uid, ret, b->data, b->size, &found);
-
-                if (r == ERANGE)
-                        r = -buffer_grow(b);
-                else if (r == 0)
-                        return found != NULL;
-                if (r != 0 && r != EINTR)
-                        return -r;
         }
 }
 
@@ -162,6 +104,15 @@ static int add_member(struct lookup *l, const char *name, enum side side)
         return 0;
 }
 
+static size_t count(char *const *members)
+{
+        size_t n = 0;
+
+        while (members && members[n])
+                n++;
+        return n;
+}
+
 static int add_found_group(struct lookup *l, const char *name, uint32_t gid, char *const *members,
                            enum side side)
 {
@@ -170,6 +121,8 @@ static int add_found_group(struct lookup *l, const char *name, uint32_t gid, cha
 
         *g = (struct wanted_group){.name = name, .gid = gid, .side = side, .first_member = l->n_members};
         r = idset_append(&l->gids[side], gid, gid);
+        if (r == 0)
+                r = accounts_reserve(&l->accounts, count(members));
         for (; r == 0 && members && *members; members++) {
                 r = add_member(l, *members, side);
                 g->n_members++;
@@ -185,7 +138,7 @@ static int add_group(struct lookup *l, const char *name, enum side side)
         int r = 0;
 
         if (!numeric || gid != UINT32_MAX)
-                r = find_group(&l->buffer, numeric ? NULL : name, gid, &found);
+                r = database_find_group(&l->database, numeric ? NULL : name, gid, &found);
         if (r < 0) {
                 int noted = note(&l->m->unresolved, name);
 
@@ -335,14 +288,14 @@ static int meet_all(struct lookup *l)
         return r;
 }
 
-/* Asks for one user unless the directory has failed too often. As find_user(). */
+/* Asks for one user unless the directory has failed too often. As database_find_user(). */
 static int ask_for_user(struct lookup *l, const char *name, uint32_t uid, struct passwd *ret)
 {
         int r;
 
         if (l->failures >= FAILURES_MAX)
                 return -EIO;
-        r = find_user(&l->buffer, name, uid, ret);
+        r = database_find_user(&l->database, name, uid, ret);
         l->failures = r < 0 ? l->failures + 1 : 0;
         return r;
 }
@@ -379,25 +332,6 @@ static int look_up_rest(struct lookup *l)
         return 0;
 }
 
-/* All groups of one user. GIDS is reused from call to call. */
-static int list_groups(const struct passwd *entry, gid_t **gids, int *capacity)
-{
-        for (;;) {
-                int n = *capacity;
-                gid_t *grown;
-
-                if (*gids && getgrouplist(entry->pw_name, entry->pw_gid, *gids, &n) >= 0)
-                        return n;
-                if (n <= *capacity)
-                        n = *capacity * 2 + 64;
-                grown = reallocarray(*gids, (size_t)n, sizeof(*grown));
-                if (!grown)
-                        return -ENOMEM;
-                *gids = grown;
-                *capacity = n;
-        }
-}
-
 static bool may_be_in_groups(const struct lookup *l, uint32_t uid)
 {
         for (enum side side = 0; side < _SIDE_MAX; side++)
@@ -406,7 +340,7 @@ static bool may_be_in_groups(const struct lookup *l, uint32_t uid)
         return false;
 }
 
-static int check_seen(struct lookup *l, uint32_t uid, gid_t **gids, int *capacity)
+static int check_seen(struct lookup *l, uint32_t uid)
 {
         struct passwd entry;
         size_t account;
@@ -424,9 +358,9 @@ static int check_seen(struct lookup *l, uint32_t uid, gid_t **gids, int *capacit
         r = accounts_met(&l->accounts, account, uid);
         if (r < 0)
                 return r;
-        n = list_groups(&entry, gids, capacity);
+        n = database_list_groups(&l->database, &entry);
         for (int i = 0; i < n && r == 0; i++)
-                r = count_into_groups(l, uid, (*gids)[i]);
+                r = count_into_groups(l, uid, l->database.gids[i]);
         return n < 0 ? n : r;
 }
 
@@ -441,9 +375,7 @@ static void sort_uids(struct lookup *l)
 static int check_all_seen(struct lookup *l)
 {
         _cleanup_idset_ struct idset candidates = {0};
-        _cleanup_free_ gid_t *gids = NULL;
         struct idset_iterator it = {0};
-        int capacity = 0;
         uint32_t uid;
         int r;
 
@@ -458,7 +390,7 @@ static int check_all_seen(struct lookup *l)
         }
         idset_normalize(&candidates);
         while (idset_next(&candidates, &it, &uid)) {
-                r = check_seen(l, uid, &gids, &capacity);
+                r = check_seen(l, uid);
                 if (r < 0)
                         return r;
         }
@@ -584,9 +516,10 @@ int resolver_find_members(const struct resolver_request *request, struct members
         _cleanup_(lookup_clear) struct lookup l = {.request = request, .m = &m};
         int r;
 
-        if ((r = add_groups(&l)) < 0 || (r = add_users(&l)) < 0 || (r = read_subids(&l)) < 0 ||
-            (r = meet_all(&l)) < 0 || (r = look_up_rest(&l)) < 0 || (r = name_numeric_users(&l)) < 0 ||
-            (r = check_all_seen(&l)) < 0 || (r = note_empty_groups(&l)) < 0 || (r = find_ranges(&l)) < 0)
+        if ((r = database_open(&l.database)) < 0 || (r = add_groups(&l)) < 0 || (r = add_users(&l)) < 0 ||
+            (r = read_subids(&l)) < 0 || (r = meet_all(&l)) < 0 || (r = look_up_rest(&l)) < 0 ||
+            (r = name_numeric_users(&l)) < 0 || (r = check_all_seen(&l)) < 0 ||
+            (r = note_empty_groups(&l)) < 0 || (r = find_ranges(&l)) < 0)
                 return r;
         move_set(&l.uids[SIDE_SUBJECTS], &m.subjects.uids);
         move_set(&l.gids[SIDE_SUBJECTS], &m.subjects.gids);

@@ -16,7 +16,7 @@
 /* Reading goes on at the next turn of the event loop, so that a big answer does not hold up the others. */
 #define READS_PER_TURN 16
 #define FIRST_CAPACITY ((size_t)64 << 10)
-#define COLLECT_TIMEOUT_MS 100
+#define COLLECT_TIMEOUT_MS 1000
 
 struct resolver_process {
         struct resolver_graveyard *graveyard;

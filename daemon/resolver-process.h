@@ -30,7 +30,7 @@ bool resolver_process_usable(const struct resolver_process *p);
 int resolver_process_ask(struct resolver_process *p, const char *text, size_t size);
 /* Kills it; it is collected and freed by the event loop. No callback any more. Returns NULL. */
 struct resolver_process *resolver_process_end(struct resolver_process *p);
-/* Collects what can be within a tenth of a second and frees everything: the event loop is not needed. */
+/* Collects what can be within a second each and frees everything: the event loop is not needed. */
 void resolver_graveyard_clear(struct resolver_graveyard *graveyard);
 
 DEFINE_CLEANUP(struct resolver_process *, resolver_process_end)

@@ -101,8 +101,11 @@ int subids_read(struct subids *s, struct accounts *a, const char *path, bool is_
 int subids_select(const struct subids *s, const struct accounts *a, const struct idset *uids,
                   struct idset *uid_ranges, struct idset *gid_ranges)
 {
-        _cleanup_free_ bool *selected = calloc(a->n + 1, sizeof(*selected));
+        _cleanup_free_ bool *selected = NULL;
 
+        if (s->n == 0)
+                return 0;
+        selected = calloc(a->n + 1, sizeof(*selected));
         if (!selected)
                 return -ENOMEM;
         for (size_t i = 0; i < a->n_uids; i++)
