@@ -17,13 +17,18 @@ struct sever_socket {
         uint8_t protocol; /* IPPROTO_TCP, UDP, UDPLITE, RAW */
         uint8_t state;    /* TCP_ESTABLISHED … */
         uint32_t uid;
+        /* No program holds it: closed with data still queued, or not accepted yet. Kernels before 6.17 do not
+         * say whose it was: UID is 0 then. */
+        bool orphan;
         uint8_t src[16], dst[16];
-        uint16_t sport, dport; /* host order */
+        uint16_t sport, dport; /* host order; RAW: sport is the IP protocol, dport 0 */
         bool local;      /* its peer is on this machine: loopback, or one of the machine's own addresses */
         uint64_t cgroup; /* cgroup2 id, 0 where the kernel does not say */
 };
 
-/* -EPERM, -EOPNOTSUPP (no SOCK_DESTROY; listing still works then: see sever_can_destroy()). */
+/* -EPERM: no CAP_NET_ADMIN; -EOPNOTSUPP: a kernel without sock_diag for TCP. A kernel that lists but cannot
+ * destroy (no CONFIG_INET_DIAG_DESTROY) is no error: see sever_can_destroy(). Nothing is destroyed to find
+ * out. */
 int sever_open(struct sever **ret);
 bool sever_can_destroy(const struct sever *s);
 struct sever *sever_close(struct sever *s); /* returns NULL */
@@ -35,13 +40,15 @@ struct sever_result {
         unsigned rounds;    /* dumps taken, the last of which found none left */
         uint64_t left;      /* still there after the last round (0 unless the kernel refuses) */
 };
-/* Dumps and destroys until a dump finds none that WANTS says yes to, at most MAX_ROUNDS times. Listeners,
- * sockets without a peer and TIME_WAIT are never offered. Returns 0 or -errno; RET is filled either way. */
+/* Dumps and destroys until a dump finds none that WANTS says yes to, at most MAX_ROUNDS times, or until a
+ * whole round was refused. Listeners, sockets without a peer and TIME_WAIT are never offered; the same socket
+ * may be offered more than once. A kind of socket the kernel cannot list (RAW without CONFIG_INET_RAW_DIAG)
+ * is passed over. Returns 0 or -errno; RET is filled either way. */
 int sever_run(struct sever *s, unsigned max_rounds, sever_wants_t wants, void *userdata,
               struct sever_result *ret);
 /* Counts what sever_run() would destroy, changing nothing. */
 int sever_count(struct sever *s, sever_wants_t wants, void *userdata, uint64_t *ret);
-/* The uids that own a socket of any kind, sorted, without doubles. The caller frees. */
+/* The uids that own an IPv4 or IPv6 socket in whatever state, sorted, without doubles. The caller frees. */
 int sever_owner_uids(struct sever *s, uint32_t **ret, size_t *ret_n);
 
 DEFINE_CLEANUP(struct sever *, sever_close)

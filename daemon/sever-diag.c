@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* sock_diag(7): dumps and destructions. Every answer is matched to its question by sequence number. */
+
+#include "sever-internal.h"
+#include <errno.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+/* Destructions in one send: enough to make the system call's cost vanish, few enough that all acks find room
+ * in the receive buffer before the first is read. */
+#define DESTROY_BATCH 512
+#define DESTROY_MESSAGE_SIZE (NLMSG_ALIGN(NLMSG_LENGTH(sizeof(struct inet_diag_req_v2))))
+
+/* ---- receiving ---- */
+
+/* Receives until HANDLE, called for each message of ours, says 0 (done) or -errno; it says 1 for more. */
+typedef int (*handle_t)(const struct nlmsghdr *h, void *userdata);
+
+static int handle_buffer(struct sever *s, ssize_t size, unsigned first, unsigned last, handle_t handle,
+                         void *userdata)
+{
+        const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)s->buffer;
+        int left = (int)size;
+
+        for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+                int r;
+
+                /* Late answers to a conversation that was broken off; wraps around as the numbers do. */
+                if (h->nlmsg_seq - first > last - first ||
+                    !mnl_nlmsg_portid_ok(h, mnl_socket_get_portid(s->nl)))
+                        continue;
+                r = handle(h, userdata);
+                if (r <= 0)
+                        return r;
+        }
+        return 1;
+}
+
+static int receive(struct sever *s, unsigned first, unsigned last, handle_t handle, void *userdata)
+{
+        int r = 1;
+
+        while (r > 0) {
+                ssize_t n = mnl_socket_recvfrom(s->nl, s->buffer, DIAG_BUFFER_SIZE);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0 && errno == EAGAIN)
+                        return -ETIMEDOUT;
+                if (n < 0)
+                        return errno == ENOBUFS ? -EAGAIN : -errno;
+                r = handle_buffer(s, n, first, last, handle, userdata);
+        }
+        return r;
+}
+
+static int error_of(const struct nlmsghdr *h)
+{
+        const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
+
+        return mnl_nlmsg_get_payload_len(h) < sizeof(e->error) ? -EBADMSG : e->error;
+}
+
+/* A dump that fails once it is under way says so in its last message. */
+static int error_of_done(const struct nlmsghdr *h)
+{
+        int error = 0;
+
+        if (mnl_nlmsg_get_payload_len(h) >= sizeof(error))
+                memcpy(&error, mnl_nlmsg_get_payload(h), sizeof(error));
+        return error < 0 ? error : 0;
+}
+
+static int send_all(struct sever *s, const void *data, size_t size)
+{
+        ssize_t n;
+
+        do
+                n = mnl_socket_sendto(s->nl, data, size);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : 0;
+}
+
+/* ---- dumps ---- */
+
+struct dump {
+        int protocol;
+        bool interrupted;
+        diag_found_t found;
+        void *userdata;
+};
+
+/* What is not in the fixed part. */
+static void read_attributes(const struct nlmsghdr *h, uint8_t *raw_protocol, uint64_t *cgroup)
+{
+        const char *end = mnl_nlmsg_get_payload_tail(h);
+        const struct nlattr *a = mnl_nlmsg_get_payload_offset(h, sizeof(struct inet_diag_msg));
+
+        for (; mnl_attr_ok(a, (int)(end - (const char *)a)); a = mnl_attr_next(a)) {
+                if (mnl_attr_get_type(a) == INET_DIAG_CGROUP_ID && mnl_attr_get_payload_len(a) == 8)
+                        *cgroup = mnl_attr_get_u64(a);
+                else if (mnl_attr_get_type(a) == INET_DIAG_PROTOCOL && mnl_attr_get_payload_len(a) == 1)
+                        *raw_protocol = mnl_attr_get_u8(a);
+        }
+}
+
+static int handle_dump(const struct nlmsghdr *h, void *userdata)
+{
+        struct dump *d = userdata;
+        const struct inet_diag_msg *msg = mnl_nlmsg_get_payload(h);
+        struct diag_socket key = {.protocol = (uint8_t)d->protocol};
+        uint64_t cgroup = 0;
+        int r;
+
+        if (h->nlmsg_flags & NLM_F_DUMP_INTR)
+                d->interrupted = true;
+        if (h->nlmsg_type == NLMSG_ERROR)
+                return error_of(h);
+        if (h->nlmsg_type == NLMSG_DONE)
+                return error_of_done(h);
+        if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || mnl_nlmsg_get_payload_len(h) < sizeof(*msg))
+                return 1;
+        key.family = msg->idiag_family;
+        key.id = msg->id;
+        read_attributes(h, &key.raw_protocol, &cgroup);
+        r = d->found(d->userdata, &key, msg, cgroup);
+        return r < 0 ? r : 1;
+}
+
+static struct inet_diag_req_v2 *put_request(void *buffer, uint16_t type, uint16_t flags, unsigned sequence)
+{
+        struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
+
+        h->nlmsg_type = type;
+        h->nlmsg_flags = flags;
+        h->nlmsg_seq = sequence;
+        return mnl_nlmsg_put_extra_header(h, sizeof(struct inet_diag_req_v2));
+}
+
+int diag_dump(struct sever *s, int family, int protocol, uint32_t states, diag_found_t found, void *userdata)
+{
+        _Alignas(struct nlmsghdr) char message[DESTROY_MESSAGE_SIZE];
+        struct dump d = {.protocol = protocol, .found = found, .userdata = userdata};
+        unsigned sequence = ++s->sequence;
+        struct inet_diag_req_v2 *req;
+        int r;
+
+        req = put_request(message, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, sequence);
+        req->sdiag_family = (uint8_t)family;
+        req->sdiag_protocol = (uint8_t)protocol;
+        req->idiag_states = states;
+        r = send_all(s, message, sizeof(message));
+        if (r == 0)
+                r = receive(s, sequence, sequence, handle_dump, &d);
+        if (r == -EOPNOTSUPP || r == -EPROTONOSUPPORT || r == -EAFNOSUPPORT)
+                return -ENOENT; /* each is said by some kernel for "no such handler" */
+        return r == 0 && d.interrupted ? -EAGAIN : r;
+}
+
+/* ---- destructions ---- */
+
+struct batch {
+        unsigned first;
+        size_t n, answered;
+        int *results;
+};
+
+static int handle_ack(const struct nlmsghdr *h, void *userdata)
+{
+        struct batch *b = userdata;
+
+        if (h->nlmsg_type != NLMSG_ERROR)
+                return 1;
+        b->results[h->nlmsg_seq - b->first] = error_of(h);
+        return ++b->answered < b->n ? 1 : 0;
+}
+
+static void put_destroy(void *message, const struct diag_socket *key, unsigned sequence)
+{
+        struct inet_diag_req_v2 *req =
+                put_request(message, SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, sequence);
+
+        req->sdiag_family = key->family;
+        req->sdiag_protocol = key->protocol;
+        req->pad = key->raw_protocol; /* is sdiag_raw_protocol of struct inet_diag_req_raw */
+        req->idiag_states = UINT32_MAX;
+        req->id = key->id;
+}
+
+static int destroy_batch(struct sever *s, const struct diag_socket *sockets, size_t n, int *results)
+{
+        struct batch b = {.first = s->sequence + 1, .n = n, .results = results};
+        _cleanup_free_ char *messages = calloc(n, DESTROY_MESSAGE_SIZE);
+        int r;
+
+        if (!messages)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                results[i] = -EAGAIN;
+                put_destroy(messages + i * DESTROY_MESSAGE_SIZE, &sockets[i], ++s->sequence);
+        }
+        r = send_all(s, messages, n * DESTROY_MESSAGE_SIZE);
+        return r < 0 ? r : receive(s, b.first, s->sequence, handle_ack, &b);
+}
+
+int diag_destroy(struct sever *s, const struct diag_socket *sockets, size_t n, int *results)
+{
+        int r = 0;
+
+        for (size_t i = 0; i < n; i++)
+                results[i] = -EAGAIN;
+        for (size_t at = 0; at < n && r == 0; at += DESTROY_BATCH) {
+                size_t some = n - at < DESTROY_BATCH ? n - at : DESTROY_BATCH;
+
+                r = destroy_batch(s, sockets + at, some, results + at);
+                if (r == -EAGAIN)
+                        r = 0; /* acks were lost: the next dump shows what became of these */
+        }
+        return r;
+}
+
+int diag_probe_destroy(struct sever *s)
+{
+        /* No socket has port 0 on both sides, and none has this cookie. */
+        struct diag_socket nobody = {.family = AF_INET,
+                                     .protocol = IPPROTO_TCP,
+                                     .id = {.idiag_cookie = {UINT32_MAX - 1, UINT32_MAX - 1}}};
+        int result, r;
+
+        nobody.id.idiag_src[0] = nobody.id.idiag_dst[0] = htonl(INADDR_LOOPBACK);
+        r = diag_destroy(s, &nobody, 1, &result);
+        return r < 0 ? r : result;
+}
