@@ -9,21 +9,20 @@ struct nft_batch_object {
         const char *what, *name;
 };
 
-static int grow(void **array, size_t *capacity, size_t needed, size_t size)
+/* ARRAY with room for NEEDED items, or NULL; its CAPACITY doubles. */
+static void *grow(void *array, size_t *capacity, size_t needed, size_t size)
 {
         size_t wanted = *capacity > 0 ? *capacity : 64;
         void *grown;
 
         if (needed <= *capacity)
-                return 0;
+                return array;
         while (wanted < needed)
                 wanted *= 2;
-        grown = reallocarray(*array, wanted, size);
-        if (!grown)
-                return -ENOMEM;
-        *array = grown;
-        *capacity = wanted;
-        return 0;
+        grown = reallocarray(array, wanted, size);
+        if (grown)
+                *capacity = wanted;
+        return grown;
 }
 
 void nft_batch_fail(struct nft_batch *b, int error)
@@ -35,16 +34,20 @@ void nft_batch_fail(struct nft_batch *b, int error)
 /* The buffer moves when it grows: a message is written whole before the next is begun. */
 static bool make_room(struct nft_batch *b)
 {
-        int r;
+        struct nft_batch_object *objects;
+        char *buffer;
 
         if (b->error < 0)
                 return false;
-        r = grow((void **)&b->buffer, &b->capacity, b->length + NFT_MESSAGE_MAX + 4096, 1);
-        if (r == 0)
-                r = grow((void **)&b->objects, &b->objects_capacity, b->n_objects + 1, sizeof(*b->objects));
-        if (r < 0)
-                nft_batch_fail(b, r);
-        return r == 0;
+        buffer = grow(b->buffer, &b->capacity, b->length + NFT_MESSAGE_MAX + 4096, 1);
+        if (buffer)
+                b->buffer = buffer;
+        objects = grow(b->objects, &b->objects_capacity, b->n_objects + 1, sizeof(*b->objects));
+        if (objects)
+                b->objects = objects;
+        if (!buffer || !objects)
+                nft_batch_fail(b, -ENOMEM);
+        return buffer && objects;
 }
 
 void nft_batch_add(struct nft_batch *b, const struct nlmsghdr *message)

@@ -373,7 +373,8 @@ static void write_reject(struct writer *w, uint32_t type, uint8_t code)
         if (!e)
                 return;
         nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, type);
-        nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, code);
+        if (type != NFT_REJECT_TCP_RST)
+                nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, code);
 }
 
 static void write_dnat(struct writer *w, const struct rs_statement *s)

@@ -191,17 +191,30 @@ static int check_sets(struct check *c)
         return r;
 }
 
-/* By the attributes they consist of; libnftnl's text form leaves some out. */
-static bool same_expression(const struct nftnl_expr *a, const struct nftnl_expr *b)
+/* What the kernel says when it is asked, though it was not told. */
+static void add_defaults(struct nftnl_expr *e)
 {
-        _Alignas(struct nlmsghdr) char first[2048], second[2048];
+        if (strcmp(nftnl_expr_get_str(e, NFTNL_EXPR_NAME), "dynset") != 0)
+                return;
+        if (!nftnl_expr_is_set(e, NFTNL_EXPR_DYNSET_TIMEOUT))
+                nftnl_expr_set_u64(e, NFTNL_EXPR_DYNSET_TIMEOUT, 0);
+        if (!nftnl_expr_is_set(e, NFTNL_EXPR_DYNSET_FLAGS))
+                nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_FLAGS, 0);
+}
+
+/* By the attributes they consist of; libnftnl's text form leaves some out. */
+static bool same_expression(struct nftnl_expr *a, struct nftnl_expr *b)
+{
+        /* Zeroed, because libmnl leaves what pads an attribute as it is. */
+        _Alignas(struct nlmsghdr) char first[2048] = {0}, second[2048] = {0};
         struct nlmsghdr *x = mnl_nlmsg_put_header(first), *y = mnl_nlmsg_put_header(second);
 
         if (strcmp(nftnl_expr_get_str(a, NFTNL_EXPR_NAME), nftnl_expr_get_str(b, NFTNL_EXPR_NAME)) != 0)
                 return false;
-        /* They are only read, but the library's prototype says otherwise. */
-        nftnl_expr_build_payload(x, (struct nftnl_expr *)(uintptr_t)a);
-        nftnl_expr_build_payload(y, (struct nftnl_expr *)(uintptr_t)b);
+        add_defaults(a);
+        add_defaults(b);
+        nftnl_expr_build_payload(x, a);
+        nftnl_expr_build_payload(y, b);
         return x->nlmsg_len == y->nlmsg_len && memcmp(first, second, x->nlmsg_len) == 0;
 }
 
@@ -212,7 +225,7 @@ static bool same_rule(const struct nftnl_rule *a, const struct nftnl_rule *b, bo
 
         *ret_no_memory = !same;
         while (same) {
-                const struct nftnl_expr *x = nftnl_expr_iter_next(i), *y = nftnl_expr_iter_next(j);
+                struct nftnl_expr *x = nftnl_expr_iter_next(i), *y = nftnl_expr_iter_next(j);
 
                 if (!x && !y)
                         break;
@@ -296,14 +309,11 @@ int nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_
                 e = check_sets(&c);
         if (e == 0 && c.no_memory)
                 e = -ENOMEM;
-        if (e < 0 || !c.difference || !ret_difference) {
-                bool differ = c.difference != NULL;
-
-                free(c.difference);
-                if (ret_difference)
-                        *ret_difference = NULL;
-                return e < 0 ? e : differ;
-        }
-        *ret_difference = c.difference;
-        return 1;
+        e = e < 0 ? e : c.difference != NULL;
+        if (e == 1 && ret_difference)
+                *ret_difference = TAKE_PTR(c.difference);
+        else if (ret_difference)
+                *ret_difference = NULL;
+        free(c.difference);
+        return e;
 }
