@@ -12,17 +12,22 @@
 struct sessions;
 
 typedef void (*sessions_changed_t)(void *userdata);
-/* CALLBACK (through the event loop) when a user logs in or out for the first or last time. Where logind is
- * not running yet, it is noticed when it appears. CGROUP_ROOT: where cgroup2 is mounted; NULL: found from
- * /proc/mounts. */
+/* CALLBACK (through the event loop) when a user logs in or out for the first or last time, and when a user's
+ * control group appears (a moment after the login) or goes. Where logind is not running yet, it is noticed
+ * when it appears. CGROUP_ROOT: where cgroup2 is mounted; NULL: found from /proc/self/mounts. Returns 0 or
+ * -errno. */
 int sessions_new(sd_event *event, const char *cgroup_root, sessions_changed_t callback, void *userdata,
                  struct sessions **ret);
 struct sessions *sessions_free(struct sessions *s); /* returns NULL */
 
 /* Uids logind knows, sorted. The caller frees. 0 and none where there is no logind. */
 int sessions_uids(struct sessions *s, uint32_t **ret, size_t *ret_n);
-/* cgroup2 ids of user.slice/user-UID.slice for those of UIDS that have one now. The caller frees. */
+/* cgroup2 ids of user.slice/user-UID.slice for those of UIDS that have one now, sorted. The caller frees. 0
+ * and none where cgroup2 is not mounted. */
 int sessions_cgroups(struct sessions *s, const struct idset *uids, uint64_t **ret, size_t *ret_n);
+/* The ids of those and of every control group below them, sorted: a socket carries the id of the one it was
+ * made in (a session's scope, a service of the user), not of the slice. The caller frees. */
+int sessions_cgroups_below(struct sessions *s, const struct idset *uids, uint64_t **ret, size_t *ret_n);
 /* Depth of these control groups below the root as `socket cgroupv2 level` counts it. */
 #define SESSION_CGROUP_LEVEL 2
 

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+#include "sessions-cgroup.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <mntent.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* linux/exportfs.h keeps it from user space: a handle that is a kernfs node's 64-bit id. */
+#define KERNFS_HANDLE 0xfe
+/* Trees made by people with a right to delegation can be deep, but not endless. */
+#define DEPTH_MAX 64
+
+int cgroup_find_root(const char *mounts, char **ret)
+{
+        FILE *f = setmntent(mounts, "re");
+        struct mntent entry;
+        char line[4096], *root = NULL;
+        int r = -ENOENT;
+
+        if (!f)
+                return -errno;
+        while (r == -ENOENT && getmntent_r(f, &entry, line, sizeof(line)))
+                if (strcmp(entry.mnt_type, "cgroup2") == 0) {
+                        root = strdup(entry.mnt_dir);
+                        r = root ? 0 : -ENOMEM;
+                }
+        endmntent(f);
+        if (r == 0)
+                *ret = root;
+        return r;
+}
+
+bool cgroup_parse_slice(const char *name, uint32_t *ret_uid)
+{
+        uint64_t uid = 0;
+        const char *c;
+
+        if (strncmp(name, "user-", 5) != 0)
+                return false;
+        for (c = name + 5; *c >= '0' && *c <= '9' && uid <= UINT32_MAX; c++)
+                uid = uid * 10 + (uint64_t)(*c - '0');
+        /* "user-1000-foo.slice" is a slice below it, "user-01.slice" is nobody's. */
+        if (c == name + 5 || (name[5] == '0' && c > name + 6) || strcmp(c, ".slice") != 0 ||
+            uid >= UINT32_MAX)
+                return false;
+        *ret_uid = (uint32_t)uid;
+        return true;
+}
+
+struct ids {
+        uint64_t *items;
+        size_t n, capacity;
+};
+
+static int ids_append(struct ids *ids, uint64_t id)
+{
+        if (ids->n == ids->capacity) {
+                size_t capacity = ids->capacity ? ids->capacity * 2 : 32;
+                uint64_t *more = reallocarray(ids->items, capacity, sizeof(*more));
+
+                if (!more)
+                        return -ENOMEM;
+                ids->items = more;
+                ids->capacity = capacity;
+        }
+        ids->items[ids->n++] = id;
+        return 0;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+        uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+        return (x > y) - (x < y);
+}
+
+/* The id as nftables and sock_diag give it. It is the inode number on 64-bit machines only, so the handle is
+ * asked first. */
+static int id_of(int fd, uint64_t *ret)
+{
+        union {
+                struct file_handle handle;
+                char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+        } u = {.handle.handle_bytes = MAX_HANDLE_SZ};
+        struct stat st;
+        int mount_id;
+
+        if (name_to_handle_at(fd, "", &u.handle, &mount_id, AT_EMPTY_PATH) == 0 &&
+            u.handle.handle_type == KERNFS_HANDLE && u.handle.handle_bytes == sizeof(*ret)) {
+                memcpy(ret, u.handle.f_handle, sizeof(*ret));
+                return 0;
+        }
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        *ret = st.st_ino;
+        return 0;
+}
+
+static void closedirp(DIR **d)
+{
+        if (*d)
+                closedir(*d);
+}
+
+/* Takes FD over. NULL with errno. */
+static DIR *open_listing(int fd)
+{
+        DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+        if (!d && fd >= 0) {
+                int saved = errno;
+
+                close(fd);
+                errno = saved;
+        }
+        return d;
+}
+
+static int open_child(int at, const char *name)
+{
+        return openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static bool may_be_directory(const struct dirent *e)
+{
+        return (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) && e->d_name[0] != '.';
+}
+
+/* Adds the control group FD (taken over) and, if BELOW, all inside it. One that goes away meanwhile is not an
+ * error. */
+static int add_tree(int fd, bool below, unsigned depth, struct ids *ids)
+{
+        _cleanup_(closedirp) DIR *d = open_listing(fd);
+        const struct dirent *e;
+        uint64_t id;
+        int r;
+
+        if (!d)
+                return errno == ENOMEM ? -ENOMEM : 0;
+        r = id_of(dirfd(d), &id);
+        if (r == 0)
+                r = ids_append(ids, id);
+        while (r == 0 && below && depth < DEPTH_MAX && (e = readdir(d)))
+                if (may_be_directory(e))
+                        r = add_tree(open_child(dirfd(d), e->d_name), below, depth + 1, ids);
+        return r == -ENOENT || r == -ENODEV ? 0 : r;
+}
+
+static DIR *open_user_slice(const char *root)
+{
+        int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), child;
+
+        if (fd < 0)
+                return NULL;
+        child = open_child(fd, "user.slice");
+        close(fd);
+        return open_listing(child);
+}
+
+int cgroup_user_slices(const char *root, const struct idset *uids, bool below, uint64_t **ret, size_t *ret_n)
+{
+        _cleanup_(closedirp) DIR *d = open_user_slice(root);
+        struct ids ids = {0};
+        const struct dirent *e;
+        uint32_t uid;
+        int r = 0;
+
+        if (!d && errno != ENOENT)
+                return -errno;
+        /* By what is there, not by UIDS: an order may cover a hundred thousand people. */
+        while (r == 0 && d && (e = readdir(d)))
+                if (cgroup_parse_slice(e->d_name, &uid) && idset_contains(uids, uid))
+                        r = add_tree(open_child(dirfd(d), e->d_name), below, 0, &ids);
+        if (r < 0) {
+                free(ids.items);
+                return r;
+        }
+        if (ids.n > 0)
+                qsort(ids.items, ids.n, sizeof(*ids.items), compare_ids);
+        *ret = ids.items;
+        *ret_n = ids.n;
+        return 0;
+}
