@@ -416,18 +416,21 @@ struct resolver_process *resolver_process_end(struct resolver_process *p)
         return NULL;
 }
 
+/* Asks again and again: a pidfd is readable a little before a process with threads can be collected. */
+static void collect_soon(struct resolver_process *p)
+{
+        for (unsigned i = 0; i < COLLECT_TIMEOUT_MS && !collect(p); i++)
+                (void)poll(NULL, 0, 1);
+}
+
 void resolver_graveyard_clear(struct resolver_graveyard *graveyard)
 {
         struct resolver_process *p;
 
         while ((p = graveyard->first)) {
-                struct pollfd exited = {.fd = p->pidfd, .events = POLLIN};
-
                 graveyard->first = p->next;
                 /* One that is stuck in the kernel is left to whoever collects the daemon. */
-                if (p->pid > 0)
-                        (void)poll(&exited, 1, COLLECT_TIMEOUT_MS);
-                (void)collect(p);
+                collect_soon(p);
                 process_free(p);
         }
 }

@@ -2,7 +2,8 @@
 /* The resolver with its real worker against real databases: a private mount namespace with passwd, group,
  * subuid, subgid and nsswitch.conf of our own. This program is the worker, too. What no file can do (a
  * directory that hangs, fails, or does not enumerate) is done by wrapped NSS functions for a few names. */
-// wrap: getgrnam_r getpwnam_r getpwuid_r getgrouplist subid_get_uid_ranges subid_get_gid_ranges
+// wrap: getgrnam_r getpwnam_r getpwuid_r getgrouplist dlopen dlsym dlclose
+// wrap: subid_get_uid_ranges subid_get_gid_ranges
 // clang-format off
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,30 +11,20 @@
 #include <stdint.h>
 #include <cmocka.h>
 // clang-format on
-#include "resolver-internal.h"
+#include "resolver-fixture.h"
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <nss.h>
 #include <pwd.h>
-#include <sched.h>
 #include <shadow/subid.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
-
-#define MSEC UINT64_C(1000)
-#define LONG (60 * 1000 * MSEC)
-
-/* Known to the directory, which does not enumerate: in no file. */
-#define REMOTE_NAME "remote"
-#define REMOTE_UID 7000
-#define REMOTE_GID 7001
 
 /* ---- wrapped, in the worker ---- */
 
@@ -77,6 +68,16 @@ static bool status_says(const char *wanted)
         return false;
 }
 
+/* Under the address sanitizer the address space cannot be limited. */
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+static const bool sanitized = true;
+#else
+static const bool sanitized = false;
+#endif
+
 static bool confined(void)
 {
         struct rlimit core, memory;
@@ -91,10 +92,7 @@ static bool confined(void)
                status_says("CapInh:\t0000000000000000\n") && status_says("CapBnd:\t0000000000000000\n") &&
                status_says("CapAmb:\t0000000000000000\n") && status_says("NoNewPrivs:\t1\n") &&
                status_says("SigBlk:\t0000000000000000\n") && core.rlim_max == 0 && death == SIGKILL &&
-#ifndef __SANITIZE_ADDRESS__
-               memory.rlim_max != RLIM_INFINITY &&
-#endif
-               count_descriptors() == 4;
+               (sanitized || memory.rlim_max != RLIM_INFINITY) && count_descriptors() == 4;
 }
 
 int __wrap_getgrnam_r(const char *name, struct group *g, char *buf, size_t size, struct group **ret)
@@ -171,193 +169,60 @@ int __wrap_subid_get_gid_ranges(const char *name, struct subid_range **ret)
         return give_range(name, 950000, ret);
 }
 
-/* ---- the databases ---- */
+/* A directory service that is not installed, but is said to be: down for names that begin so, and for one
+ * uid. */
+#define MODULE "libnss_testdir.so.2"
+static int module_handle;
 
-enum database { PASSWD, GROUP, SUBUID, SUBGID, NSSWITCH, _DATABASE_MAX };
+void *__real_dlopen(const char *file, int mode);
+void *__wrap_dlopen(const char *file, int mode);
+void *__real_dlsym(void *handle, const char *symbol);
+void *__wrap_dlsym(void *handle, const char *symbol);
+int __real_dlclose(void *handle);
+int __wrap_dlclose(void *handle);
 
-static const char *const names[_DATABASE_MAX] = {"passwd", "group", "subuid", "subgid", "nsswitch.conf"};
-
-static const char *const contents[_DATABASE_MAX] = {
-        [PASSWD] = "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
-                   "alice:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\n"
-                   "carol:x:1002:500::/:/bin/sh\n" /* staff is her primary group */
-                   "dave:x:1003:1003::/:/bin/sh\nbackup:x:34:34::/:/bin/sh\n"
-                   "alias:x:1000:1000:alice, too:/:/bin/sh\n"
-                   "eve:x:1004:1004::/:/bin/sh\n",
-        [GROUP] = "root:x:0:\nstaff:x:500:alice,gone,bob\nguests:x:501:dave\nempty:x:502:\n"
-                  "stale:x:503:gone,longgone\nops:x:504:bob,backup\nmixed:x:505:dave,unanswered-user\n"
-                  "far:x:506:" REMOTE_NAME "\nrooted:x:507:root\n",
-        [SUBUID] = "alias:100000:65536\nbob:200000:10\n1002:300000:10\neve:400000:10\n"
-                   "bob:bad:10\n:5:5\nbob:5\nbob:5:0\ngone:600000:10\n" REMOTE_NAME ":700000:10\n"
-                   "bob:4294967290:1000\nbob:4294967296:5\n# comment\n",
-        [SUBGID] = "alice:110000:10\neve:410000:10\n",
-        [NSSWITCH] = "passwd: files\ngroup: files\n",
-};
-
-struct fixture {
-        char *dir;
-        sd_event *event;
-        struct resolver *resolver;
-};
-
-static void write_database(const struct fixture *f, enum database which, const char *text)
+static enum nss_status module_by_name(const char *name, void *to, char *buf, size_t size, int *error)
 {
-        char path[256];
-        FILE *file;
-
-        snprintf(path, sizeof(path), "%s/%s", f->dir, names[which]);
-        file = fopen(path, "we");
-        assert_non_null(file);
-        assert_true(fputs(text, file) >= 0);
-        assert_int_equal(fclose(file), 0);
+        (void)to;
+        (void)buf;
+        (void)size;
+        *error = ECONNREFUSED;
+        return begins_with(name, "down")   ? NSS_STATUS_UNAVAIL
+               : begins_with(name, "busy") ? NSS_STATUS_TRYAGAIN
+                                           : NSS_STATUS_NOTFOUND;
 }
 
-static int bind_databases(const struct fixture *f)
+static enum nss_status module_by_id(uint32_t id, void *to, char *buf, size_t size, int *error)
 {
-        for (size_t i = 0; i < _DATABASE_MAX; i++) {
-                char from[256], to[256];
-
-                snprintf(from, sizeof(from), "%s/%s", f->dir, names[i]);
-                snprintf(to, sizeof(to), "/etc/%s", names[i]);
-                write_database(f, (enum database)i, contents[i]);
-                if (mount(from, to, NULL, MS_BIND, NULL) < 0)
-                        return -errno;
-        }
-        return 0;
+        (void)to;
+        (void)buf;
+        (void)size;
+        *error = ECONNREFUSED;
+        return id == 7888 ? NSS_STATUS_UNAVAIL : NSS_STATUS_NOTFOUND;
 }
 
-static int setup_databases(void **state)
+void *__wrap_dlopen(const char *file, int mode)
 {
-        char dir[] = "/tmp/test-resolver-XXXXXX";
-        struct fixture *f = calloc(1, sizeof(*f));
-
-        umask(022);
-        if (!f || !mkdtemp(dir) || !(f->dir = strdup(dir)))
-                return -1;
-        *state = f;
-        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-                return -1;
-        return bind_databases(f);
+        return file && strcmp(file, MODULE) == 0 ? &module_handle : __real_dlopen(file, mode);
 }
 
-static int teardown_databases(void **state)
+void *__wrap_dlsym(void *handle, const char *symbol)
 {
-        struct fixture *f = *state;
-        char path[256];
-
-        for (size_t i = 0; i < _DATABASE_MAX; i++) {
-                snprintf(path, sizeof(path), "/etc/%s", names[i]);
-                umount2(path, MNT_DETACH);
-                snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
-                unlink(path);
-        }
-        rmdir(f->dir);
-        free(f->dir);
-        free(f);
-        return 0;
+        if (handle != &module_handle)
+                return __real_dlsym(handle, symbol);
+        if (strcmp(symbol, "_nss_testdir_getgrnam_r") == 0 || strcmp(symbol, "_nss_testdir_getpwnam_r") == 0)
+                return (void *)module_by_name;
+        if (strcmp(symbol, "_nss_testdir_getgrgid_r") == 0 || strcmp(symbol, "_nss_testdir_getpwuid_r") == 0)
+                return (void *)module_by_id;
+        return NULL;
 }
 
-static int setup(void **state)
+int __wrap_dlclose(void *handle)
 {
-        struct fixture *f = *state;
-
-        if (sd_event_new(&f->event) < 0 || resolver_new(f->event, "/proc/self/exe", &f->resolver) < 0)
-                return -1;
-        return 0;
+        return handle == &module_handle ? 0 : __real_dlclose(handle);
 }
 
-static int teardown(void **state)
-{
-        struct fixture *f = *state;
-        siginfo_t info;
-
-        f->resolver = resolver_free(f->resolver);
-        f->event = sd_event_unref(f->event);
-        for (size_t i = 0; i < _DATABASE_MAX; i++)
-                write_database(f, (enum database)i, contents[i]);
-        return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD ? 0 : -1;
-}
-
-/* ---- asking ---- */
-
-struct question {
-        const char *groups, *users, *except_groups, *except_users;
-        const uint32_t *seen;
-        size_t n_seen;
-};
-
-struct outcome {
-        bool done;
-        int error;
-        struct membership m;
-};
-
-static void on_members(void *userdata, int error, struct membership *m)
-{
-        struct outcome *o = userdata;
-
-        o->done = true;
-        o->error = error;
-        membership_clear(&o->m);
-        o->m = *m; /* moved out */
-        *m = (struct membership){0};
-}
-
-static void ask_until(struct fixture *f, const struct question *q, uint64_t deadline, struct outcome *o)
-{
-        _cleanup_words_ struct words groups = {0}, users = {0}, except_groups = {0}, except_users = {0};
-        struct resolver_query query = {&groups, &users, &except_groups, &except_users, q->seen, q->n_seen};
-
-        assert_int_equal(words_split(&groups, q->groups ? q->groups : "", NULL, 0), 0);
-        assert_int_equal(words_split(&users, q->users ? q->users : "", NULL, 0), 0);
-        assert_int_equal(words_split(&except_groups, q->except_groups ? q->except_groups : "", NULL, 0), 0);
-        assert_int_equal(words_split(&except_users, q->except_users ? q->except_users : "", NULL, 0), 0);
-        o->done = false;
-        assert_int_equal(resolver_resolve(f->resolver, &query, deadline, on_members, o), 0);
-        while (!o->done)
-                assert_true(sd_event_run(f->event, LONG) > 0);
-}
-
-static void ask(struct fixture *f, struct outcome *o, struct question q)
-{
-        ask_until(f, &q, LONG, o);
-        assert_int_equal(o->error, 0);
-}
-
-static void assert_set(const struct idset *s, const char *expected)
-{
-        char text[512] = "";
-        size_t at = 0;
-
-        for (size_t i = 0; i < s->n && at < sizeof(text) - 32; i++) {
-                const struct idrange *r = &s->ranges[i];
-
-                at += (size_t)snprintf(text + at, 32, r->first == r->last ? "%s%u" : "%s%u-%u", i ? " " : "",
-                                       r->first, r->last);
-        }
-        assert_string_equal(text, expected);
-}
-
-static void assert_words(const struct words *w, const char *expected)
-{
-        _cleanup_free_ char *joined = words_join(w);
-
-        assert_string_equal(joined, expected);
-}
-
-static void assert_no_trouble(const struct membership *m)
-{
-        assert_words(&m->missing_groups, "");
-        assert_words(&m->missing_users, "");
-        assert_words(&m->unresolved, "");
-        assert_words(&m->empty_groups, "");
-}
-
-#define _cleanup_outcome_ _cleanup_(outcome_clear)
-static void outcome_clear(struct outcome *o)
-{
-        membership_clear(&o->m);
-}
+/* ---- the tests ---- */
 
 static uint64_t clock_usec(clockid_t clock)
 {
@@ -503,6 +368,36 @@ static void test_unanswered(void **state)
         assert_set(&o.m.subjects.gids, "505");
 }
 
+/* NSS itself says "there is none" when a directory is down and the files behind it have no such name. */
+static void test_directory_down(void **state)
+{
+        static const uint32_t seen[] = {7888, 7889};
+        struct fixture *f = *state;
+        const struct question q = {.groups = "down-group busy-group far-group down-members 7888",
+                                   .users = "down-user nosuch-user alice",
+                                   .seen = seen,
+                                   .n_seen = ELEMENTSOF(seen)};
+        _cleanup_outcome_ struct outcome o = {0};
+
+        write_database(f, GROUP, "down-members:x:510:down-member,gone,bob\n");
+        write_database(f, NSSWITCH,
+                       "passwd: testdir [!UNAVAIL=continue NOTFOUND=continue] files # x\n"
+                       "group:\tfiles systemd testdir\n");
+        ask(f, &o, q);
+        assert_words(&o.m.unresolved, "down-group busy-group 7888 down-member down-user");
+        assert_words(&o.m.missing_groups, "far-group");
+        assert_words(&o.m.missing_users, "nosuch-user");
+        assert_words(&o.m.empty_groups, "");
+        assert_set(&o.m.subjects.uids, "1000-1001");
+        /* Without such a service all of them just do not exist. */
+        write_database(f, NSSWITCH, contents[NSSWITCH]);
+        ask(f, &o, q);
+        assert_words(&o.m.unresolved, "");
+        assert_words(&o.m.missing_groups, "down-group busy-group far-group");
+        assert_words(&o.m.missing_users, "down-user nosuch-user");
+        assert_words(&o.m.empty_groups, "7888");
+}
+
 static void test_unreadable_subuid(void **state)
 {
         struct fixture *f = *state;
@@ -612,33 +507,7 @@ static void test_names(void **state)
         }
 }
 
-/* A group of 100,000, all with a subordinate range: what it takes beyond reading the databases once. */
-#define MANY 100000
-
-static void write_many(struct fixture *f)
-{
-        static const enum database which[] = {PASSWD, GROUP, SUBUID};
-        char *text[3] = {0};
-        size_t size[3];
-        FILE *file[3];
-
-        for (size_t i = 0; i < 3; i++)
-                file[i] = open_memstream(&text[i], &size[i]);
-        fputs("many:x:600:", file[1]);
-        for (unsigned i = 0; i < MANY; i++) {
-                fprintf(file[0], "member%06u:x:%u:%u::/home/member%06u:/bin/sh\n", i, 200000 + 2 * i,
-                        200000 + 2 * i, i);
-                fprintf(file[1], "%smember%06u", i ? "," : "", i);
-                fprintf(file[2], "member%06u:%u:10\n", i, 1000000 + 20 * i);
-        }
-        fputs("\n", file[1]);
-        for (size_t i = 0; i < 3; i++) {
-                fclose(file[i]);
-                write_database(f, which[i], text[i]);
-                free(text[i]);
-        }
-}
-
+/* What it takes beyond reading the databases once. */
 static uint64_t time_plain_pass(void)
 {
         uint64_t began = clock_usec(CLOCK_MONOTONIC);
@@ -682,14 +551,23 @@ static void test_many(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_members),         TEST(test_nothing),
-                TEST(test_users),           TEST(test_missing),
-                TEST(test_numeric_groups),  TEST(test_empty_groups),
-                TEST(test_excepted),        TEST(test_seen),
-                TEST(test_unanswered),      TEST(test_unreadable_subuid),
-                TEST(test_subid_directory), TEST(test_changes),
-                TEST(test_hanging),         TEST(test_confined),
-                TEST(test_names),           TEST(test_many),
+                TEST(test_members),
+                TEST(test_nothing),
+                TEST(test_users),
+                TEST(test_missing),
+                TEST(test_numeric_groups),
+                TEST(test_empty_groups),
+                TEST(test_excepted),
+                TEST(test_seen),
+                TEST(test_unanswered),
+                TEST(test_directory_down),
+                TEST(test_unreadable_subuid),
+                TEST(test_subid_directory),
+                TEST(test_changes),
+                TEST(test_hanging),
+                TEST(test_confined),
+                TEST(test_names),
+                TEST(test_many),
         };
 
         if (argc > 1 && strcmp(argv[1], RESOLVER_WORKER_ARGUMENT) == 0)
