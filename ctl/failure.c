@@ -54,6 +54,14 @@ static bool is_hangup(int error)
         return error == -ECONNRESET || error == -ENOTCONN || error == -EPIPE || error == -ESHUTDOWN;
 }
 
+/* The daemon serves another interface than ours. */
+static bool is_unknown(const sd_bus_error *e)
+{
+        return e && (sd_bus_error_has_name(e, SD_BUS_ERROR_UNKNOWN_METHOD) ||
+                     sd_bus_error_has_name(e, SD_BUS_ERROR_UNKNOWN_INTERFACE) ||
+                     sd_bus_error_has_name(e, SD_BUS_ERROR_UNKNOWN_OBJECT));
+}
+
 int failure_from_bus(struct failure *f, int error, const sd_bus_error *e, const char *method)
 {
         if (is_timeout(error))
@@ -65,7 +73,7 @@ int failure_from_bus(struct failure *f, int error, const sd_bus_error *e, const 
                         f, error, EXIT_UNREACHABLE, ERROR_UNREACHABLE,
                         "lockdownd closed the connection before it answered: it is stopping or has "
                         "too many callers; see lockdownctl status, and journalctl -u lockdownd");
-        if (e && sd_bus_error_has_name(e, SD_BUS_ERROR_UNKNOWN_METHOD))
+        if (is_unknown(e))
                 return failure_set(
                         f, error, EXIT_DAEMON_FAILED, e->name,
                         "the running lockdownd does not know %s: it is of another version than this "
