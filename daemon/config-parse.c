@@ -29,6 +29,7 @@ struct loader {
         char *section_title;     /* as written between the brackets, NULL before the first */
         struct profile *profile; /* in a [Profile NAME] */
         struct words titles;     /* of the sections so far, with their lines */
+        size_t mistakes;         /* reported, whether or not there was memory for the sentence */
         int error;               /* -ENOMEM */
 };
 
@@ -45,7 +46,7 @@ struct section {
         size_t n_keys;
 };
 
-#define problem(l, ...) problems_add_at((l)->problems, (l)->file, (l)->line, __VA_ARGS__)
+#define problem(l, ...) ((l)->mistakes++, problems_add_at((l)->problems, (l)->file, (l)->line, __VA_ARGS__))
 
 static void check(struct loader *l, int r)
 {
@@ -557,10 +558,14 @@ int config_parse_text(struct config *c, const char *file, const char *text, size
 {
         struct loader l = {.config = c, .problems = problems, .file = file, .at = text, .end = text + size};
 
+        size_t before = problems->n;
+
         skip_byte_order_mark(&l);
         if (!find_nul(&l))
                 check(&l, ini_parse_stream(read_for_inih, &l, on_key, &l) == -2 ? -ENOMEM : 0);
         report_unanswered(&l);
+        if (problems->n - before < l.mistakes) /* a mistake must not be forgotten and then pass for none */
+                check(&l, -ENOMEM);
         words_clear(&l.titles);
         free(l.section_title);
         return l.error;

@@ -56,24 +56,32 @@ const char *config_nearest(const struct config *c, const char *name)
         return nearest_name(name, names, c->n_profiles);
 }
 
+/* A mistake must not be forgotten for want of memory and then pass for none: -ENOMEM then, else 0. */
+#define REPORT(add, problems, ...)                     \
+        ({                                             \
+                size_t _before = (problems)->n;        \
+                add((problems), __VA_ARGS__);          \
+                (problems)->n > _before ? 0 : -ENOMEM; \
+        })
+
 /* What stat() must say about a file or directory that decides who is blocked. */
-static bool check_mode(const char *path, const struct stat *st, mode_t type, struct problems *problems)
+static int check_mode(const char *path, const struct stat *st, mode_t type, struct problems *problems,
+                      bool *ret_good)
 {
-        if ((st->st_mode & S_IFMT) != type) {
-                problems_add(problems, "%s: is not a %s", path,
-                             type == S_IFDIR ? "directory" : "regular file");
-                return false;
-        }
-        if (st->st_mode & S_IWOTH) {
-                problems_add(problems, "%s: can be written by everybody; take that away (chmod o-w)", path);
-                return false;
-        }
-        return true;
+        *ret_good = false;
+        if ((st->st_mode & S_IFMT) != type)
+                return REPORT(problems_add, problems, "%s: is not a %s", path,
+                              type == S_IFDIR ? "directory" : "regular file");
+        if (st->st_mode & S_IWOTH)
+                return REPORT(problems_add, problems,
+                              "%s: can be written by everybody; take that away (chmod o-w)", path);
+        *ret_good = true;
+        return 0;
 }
 
-static void cannot_read(const char *path, int error, struct problems *problems)
+static int cannot_read(const char *path, int error, struct problems *problems)
 {
-        problems_add(problems, "%s: cannot be read: %s", path, strerror(error));
+        return REPORT(problems_add, problems, "%s: cannot be read: %s", path, strerror(error));
 }
 
 /* Reads at most SIZE bytes. Returns how many, or -errno. */
@@ -104,30 +112,27 @@ static int load_file(struct config *c, const char *path, bool required, struct p
         _cleanup_free_ char *text = NULL;
         struct stat st;
         ssize_t size;
+        bool good;
+        int r;
 
         if (fd < 0) {
                 if (errno != ENOENT || required)
-                        cannot_read(path, errno, problems);
+                        return cannot_read(path, errno, problems);
                 return 0;
         }
-        if (fstat(fd, &st) < 0) {
-                cannot_read(path, errno, problems);
-                return 0;
-        }
-        if (!check_mode(path, &st, S_IFREG, problems))
-                return 0;
+        if (fstat(fd, &st) < 0)
+                return cannot_read(path, errno, problems);
+        r = check_mode(path, &st, S_IFREG, problems, &good);
+        if (r < 0 || !good)
+                return r;
         text = malloc(CONFIG_FILE_MAX + 1);
         if (!text)
                 return -ENOMEM;
         size = read_all(fd, text, CONFIG_FILE_MAX + 1);
-        if (size < 0) {
-                cannot_read(path, (int)-size, problems);
-                return 0;
-        }
-        if (size > CONFIG_FILE_MAX) {
-                problems_add(problems, "%s: is larger than %d bytes", path, CONFIG_FILE_MAX);
-                return 0;
-        }
+        if (size < 0)
+                return cannot_read(path, (int)-size, problems);
+        if (size > CONFIG_FILE_MAX)
+                return REPORT(problems_add, problems, "%s: is larger than %d bytes", path, CONFIG_FILE_MAX);
         return config_parse_text(c, path, text, (size_t)size, problems);
 }
 
@@ -148,20 +153,17 @@ static int load_drop_ins(struct config *c, const char *dir, struct problems *pro
 {
         struct dirent **entries = NULL;
         struct stat st;
-        int n, r = 0;
+        bool good;
+        int n, r;
 
-        if (stat(dir, &st) < 0) {
-                if (errno != ENOENT)
-                        cannot_read(dir, errno, problems);
-                return 0;
-        }
-        if (!check_mode(dir, &st, S_IFDIR, problems))
-                return 0;
+        if (stat(dir, &st) < 0)
+                return errno == ENOENT ? 0 : cannot_read(dir, errno, problems);
+        r = check_mode(dir, &st, S_IFDIR, problems, &good);
+        if (r < 0 || !good)
+                return r;
         n = scandir(dir, &entries, is_drop_in, by_name);
-        if (n < 0) {
-                cannot_read(dir, errno, problems);
-                return 0;
-        }
+        if (n < 0)
+                return cannot_read(dir, errno, problems);
         for (int i = 0; i < n; i++) {
                 _cleanup_free_ char *path = NULL;
 
@@ -181,7 +183,8 @@ static int load_files(struct config *c, const char *dir, struct problems *proble
 {
         _cleanup_free_ char *path = NULL, *drop_ins = NULL;
         struct stat st;
-        int r;
+        bool good = true;
+        int r = 0;
 
         if (asprintf(&path, "%s/lockdownd.conf", dir) < 0) {
                 path = NULL;
@@ -192,32 +195,37 @@ static int load_files(struct config *c, const char *dir, struct problems *proble
                 return -ENOMEM;
         }
         /* Who can write the directory can put another file in the place of ours. */
-        if (stat(dir, &st) == 0 && !check_mode(dir, &st, S_IFDIR, problems))
-                return 0;
+        if (stat(dir, &st) == 0)
+                r = check_mode(dir, &st, S_IFDIR, problems, &good);
+        if (r < 0 || !good)
+                return r;
         r = load_file(c, path, false, problems);
         return r < 0 ? r : load_drop_ins(c, drop_ins, problems);
+}
+
+static int check_access_word(const struct word *word, const char *key, bool may_be_everybody,
+                             struct problems *problems)
+{
+        if (strcmp(word->text, "*") == 0)
+                return may_be_everybody
+                               ? 0
+                               : REPORT(problems_add_at, problems, word->file, word->line,
+                                        "%s= cannot be everybody's (\"*\"): name users and @groups", key);
+        if (strpbrk(word->text, ",;#\"'*") || strcmp(word->text, "@") == 0)
+                return REPORT(problems_add_at, problems, word->file, word->line,
+                              "%s= takes users, uids and @groups with spaces between them, not \"%s\"", key,
+                              word->text);
+        return 0;
 }
 
 /* A list that was emptied is root's alone: it neither locks everybody out nor lets anybody in. */
 static int finish_access(struct words *w, const char *key, bool may_be_everybody, struct problems *problems)
 {
-        if (w->n == 0)
-                return words_add(w, "root", NULL, 0);
-        for (size_t i = 0; i < w->n; i++) {
-                const struct word *word = &w->items[i];
+        int r = w->n == 0 ? words_add(w, "root", NULL, 0) : 0;
 
-                if (strcmp(word->text, "*") == 0) {
-                        if (!may_be_everybody)
-                                problems_add_at(problems, word->file, word->line,
-                                                "%s= cannot be everybody's (\"*\"): name users and @groups",
-                                                key);
-                } else if (strpbrk(word->text, ",;#\"'*") || strcmp(word->text, "@") == 0)
-                        problems_add_at(
-                                problems, word->file, word->line,
-                                "%s= takes users, uids and @groups with spaces between them, not \"%s\"", key,
-                                word->text);
-        }
-        return 0;
+        for (size_t i = 0; r >= 0 && i < w->n; i++)
+                r = check_access_word(&w->items[i], key, may_be_everybody, problems);
+        return r;
 }
 
 static int by_profile_name(const void *a, const void *b)

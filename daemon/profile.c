@@ -110,11 +110,11 @@ static int parse_allow(const struct profile *p, struct destinations *d, struct p
                 char *sentence = NULL;
                 int r;
 
-                if (isolates && strcmp(w->text, "none") != 0) {
-                        problems_add_at(problems, w->file, w->line,
-                                        "Allow=none cuts off everything and takes no other word besides it");
-                        return 0;
-                }
+                if (isolates && strcmp(w->text, "none") != 0)
+                        return note(
+                                -EINVAL,
+                                strdup("Allow=none cuts off everything and takes no other word besides it"),
+                                w->file, w->line, problems);
                 r = destinations_allow(d, w->text, &sentence);
                 r = note(r, sentence, w->file, w->line, problems);
                 if (r < 0)
@@ -168,9 +168,12 @@ static bool is_root(const char *user)
         return strcmp(user, "root") == 0 || (*user && user[strspn(user, "0")] == '\0');
 }
 
-/* Mistakes people make in a list of names, which would otherwise come back as "no such user". */
-static void check_names(const char *key, const struct words *w, struct problems *problems)
+/* Mistakes people make in a list of names, which would otherwise come back as "no such user". Like the checks
+ * below it returns how many it found: there may be no memory for the sentences. */
+static size_t check_names(const char *key, const struct words *w, struct problems *problems)
 {
+        size_t mistakes = 0;
+
         for (size_t i = 0; i < w->n; i++) {
                 const struct word *word = &w->items[i];
                 const char *t = word->text;
@@ -183,15 +186,19 @@ static void check_names(const char *key, const struct words *w, struct problems 
                                         "%s= takes names without \"@\" (groups go to the keys for groups), "
                                         "not \"%s\"",
                                         key, t);
-                else if (t[0] == '\0' || strpbrk(t, ",;\"'"))
+                else if (t[0] == '\0' || strpbrk(t, ",;#\"'"))
                         problems_add_at(
                                 problems, word->file, word->line,
                                 "%s= takes names with spaces between them and no other signs, not \"%s\"",
                                 key, t);
+                else
+                        continue;
+                mistakes++;
         }
+        return mistakes;
 }
 
-static void check_root(const struct profile *p, struct problems *problems)
+static size_t check_root(const struct profile *p, struct problems *problems)
 {
         const struct word *root = NULL;
 
@@ -206,55 +213,68 @@ static void check_root(const struct profile *p, struct problems *problems)
                 problems_add_at(
                         problems, p->file, p->line,
                         "profile \"%s\" has IncludeRoot=yes but does not name root in Users=", p->name);
+        return (root != NULL) != p->include_root;
 }
 
-static void check_people(const struct profile *p, struct problems *problems)
+static size_t check_people(const struct profile *p, struct problems *problems)
 {
-        check_names("Groups", &p->groups, problems);
-        check_names("Users", &p->users, problems);
-        check_names("ExceptUsers", &p->except_users, problems);
-        check_names("ExceptGroups", &p->except_groups, problems);
-        if (p->everyone && (p->groups.n > 0 || p->users.n > 0))
+        size_t mistakes = check_names("Groups", &p->groups, problems);
+        bool nobody = p->groups.n == 0 && p->users.n == 0;
+
+        mistakes += check_names("Users", &p->users, problems);
+        mistakes += check_names("ExceptUsers", &p->except_users, problems);
+        mistakes += check_names("ExceptGroups", &p->except_groups, problems);
+        if (p->everyone && !nobody)
                 problems_add_at(
                         problems, p->file, p->line,
                         "profile \"%s\" has Everyone=yes together with Groups= or Users=: use one or the "
                         "other",
                         p->name);
-        if (!p->everyone && p->groups.n == 0 && p->users.n == 0)
+        if (!p->everyone && nobody)
                 problems_add_at(problems, p->file, p->line,
                                 "profile \"%s\" blocks nobody: name Groups= or Users=, or set Everyone=yes",
                                 p->name);
-        check_root(p, problems);
+        mistakes += p->everyone != nobody;
+        return mistakes + check_root(p, problems);
 }
 
-static void check_durations(const struct profile *p, struct problems *problems)
+static size_t check_durations(const struct profile *p, struct problems *problems)
 {
         char wanted[64], most[64];
 
         if (p->max_duration == 0 || p->default_duration <= p->max_duration)
-                return;
+                return 0;
         problems_add_at(problems, p->file, p->line,
                         "profile \"%s\" has DefaultDuration=%s, which is longer than MaxDuration=%s", p->name,
                         timespan_format_exact(p->default_duration, wanted, sizeof(wanted)),
                         timespan_format_exact(p->max_duration, most, sizeof(most)));
+        return 1;
+}
+
+static size_t check_name(const struct profile *p, struct problems *problems)
+{
+        if (profile_name_valid(p->name))
+                return 0;
+        problems_add_at(problems, p->file, p->line,
+                        "\"%s\" cannot name a profile: use letters, digits, \"_\", \"-\" and \".\", "
+                        "a letter or digit first, at most %d in all",
+                        p->name, PROFILE_NAME_MAX);
+        return 1;
 }
 
 int profile_finish(struct profile *p, struct problems *problems)
 {
         _cleanup_(destinations_clear) struct destinations d = {};
-        size_t before = problems->n;
+        size_t before = problems->n, mistakes = check_name(p, problems);
         int r;
 
-        if (!profile_name_valid(p->name))
-                problems_add_at(problems, p->file, p->line,
-                                "\"%s\" cannot name a profile: use letters, digits, \"_\", \"-\" and \".\", "
-                                "a letter or digit first, at most %d in all",
-                                p->name, PROFILE_NAME_MAX);
-        check_people(p, problems);
-        check_durations(p, problems);
+        mistakes += check_people(p, problems);
+        mistakes += check_durations(p, problems);
         r = profile_parse_destinations(p, &d, problems);
         if (r < 0)
                 return r;
+        if (problems->n - before < mistakes)
+                return -ENOMEM;
         if (problems->n > before)
                 return -EINVAL;
         destinations_clear(&p->destinations);
