@@ -210,8 +210,8 @@ static struct nlmsghdr *begin_elements(struct nft_batch *b, uint16_t type, const
 {
         bool add = type == NFT_MSG_NEWSETELEM;
         const char *name = rs_set_info(id)->name;
-        struct nlmsghdr *message = nft_batch_message(b, type, add ? NLM_F_CREATE : 0,
-                                                     add ? "elements of set" : "removal from set", name);
+        struct nlmsghdr *message = nft_batch_message(
+                b, type, add ? NLM_F_CREATE : 0, add ? "the elements of set" : "the removal from set", name);
 
         if (message) {
                 mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, table);
