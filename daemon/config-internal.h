@@ -6,11 +6,12 @@
 
 #include "config.h"
 
-/* Bytes of a line without its newline that inih takes in its default buffer of 200. Comments may be longer. */
+/* Bytes of a line without its newline that inih takes in its default buffer of 200. Comments may be longer.
+ */
 #define CONFIG_LINE_MAX 198
 
-/* Adds what TEXT says to C; FILE is its name in sentences. Mistakes go to PROBLEMS and do not stop it. Returns 0
- * or -ENOMEM. */
+/* Adds what TEXT says to C; FILE is its name in sentences. Mistakes go to PROBLEMS and do not stop it.
+ * Returns 0 or -ENOMEM. */
 int config_parse_text(struct config *c, const char *file, const char *text, size_t size,
                       struct problems *problems);
 

@@ -71,9 +71,10 @@ int destinations_deny_loopback(struct destinations *d, const char *word, char **
  */
 int destinations_finish(struct destinations *d, char **ret_problem);
 
-/* The way back: words of Allow= ("none" where nothing is), the text of DNS= and words of LoopbackDeny= that mean
- * the same as D. For destinations read back from the kernel, which nobody wrote as words; a range that is no
- * prefix becomes several. Returns 0 or -ENOMEM; the caller frees all three, outputs untouched on failure. */
+/* The way back: words of Allow= ("none" where nothing is), the text of DNS= and words of LoopbackDeny= that
+ * mean the same as D. For destinations read back from the kernel, which nobody wrote as words; a range that
+ * is no prefix becomes several. Returns 0 or -ENOMEM; the caller frees all three, outputs untouched on
+ * failure. */
 int destinations_to_words(const struct destinations *d, struct words *ret_allow, char **ret_dns,
                           struct words *ret_loopback_deny);
 

@@ -42,8 +42,8 @@ struct profile *profile_new(const char *name);
  * together with Everyone). Adds a sentence per mistake. Returns 0, -EINVAL, -ENOMEM. */
 int profile_finish(struct profile *p, struct problems *problems);
 
-/* Only the destinations: what allow, dns and loopback_deny say. Adds a sentence per mistake; RET then holds what
- * the other words say. The caller clears RET. Returns 0 or -ENOMEM, RET untouched. */
+/* Only the destinations: what allow, dns and loopback_deny say. Adds a sentence per mistake; RET then holds
+ * what the other words say. The caller clears RET. Returns 0 or -ENOMEM, RET untouched. */
 int profile_parse_destinations(const struct profile *p, struct destinations *ret, struct problems *problems);
 
 /* Same people and same destinations, by configuration (not by membership); names, files, durations aside. */
@@ -52,8 +52,8 @@ struct profile *profile_copy(const struct profile *p); /* NULL when out of memor
 struct profile *profile_free(struct profile *p);       /* returns NULL */
 
 /* JSON with the configuration's key names ("Groups": ["staff"], "DNS": "deny", …), for saved orders and
- * `lockdownctl profiles --json`. Destinations that do not follow from the words (read back from the kernel) are
- * written as words that mean the same. NULL when out of memory. */
+ * `lockdownctl profiles --json`. Destinations that do not follow from the words (read back from the kernel)
+ * are written as words that mean the same. NULL when out of memory. */
 json_t *profile_to_json(const struct profile *p);
 /* Reads it back and finishes it. -EBADMSG with a sentence in PROBLEMS. RET untouched on failure. */
 int profile_from_json(const json_t *j, struct profile **ret, struct problems *problems);
