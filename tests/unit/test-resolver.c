@@ -271,6 +271,10 @@ static void test_users(void **state)
         /* alice by number: her ranges are under "alias" and "alice". */
         assert_set(&o.m.subjects.uid_ranges, "100000-165535 400000-400009");
         assert_set(&o.m.subjects.gid_ranges, "110000-110009 410000-410009");
+        /* By number, and in no enumeration: the range is under the name. */
+        ask(*state, &o, (struct question){.users = "7000"});
+        assert_set(&o.m.subjects.uids, "7000");
+        assert_set(&o.m.subjects.uid_ranges, "700000-700009");
 }
 
 static void test_missing(void **state)
@@ -456,8 +460,10 @@ static void test_confined(void **state)
 {
         _cleanup_outcome_ struct outcome o = {0};
         _cleanup_close_ int leak = open("/dev/null", O_RDONLY); /* without O_CLOEXEC */
+        const gid_t supplementary[] = {4, 27};
         sigset_t blocked, before;
 
+        assert_int_equal(setgroups(ELEMENTSOF(supplementary), supplementary), 0);
         assert_true(leak >= 0);
         sigemptyset(&blocked);
         sigaddset(&blocked, SIGTERM);
