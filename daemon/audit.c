@@ -159,13 +159,18 @@ static void add_caller(struct entry *e, const struct caller *c)
  */
 static bool stderr_is_journal(void)
 {
-        const char *stream = getenv("JOURNAL_STREAM");
+        const char *stream = getenv("JOURNAL_STREAM"); /* "DEVICE:INODE" */
+        char *colon, *end;
         uint64_t device, inode;
         struct stat st;
-        int end = 0;
 
-        if (!stream || sscanf(stream, "%" SCNu64 ":%" SCNu64 "%n", &device, &inode, &end) != 2 ||
-            stream[end] != '\0')
+        if (!stream)
+                return false;
+        device = strtoull(stream, &colon, 10);
+        if (colon == stream || *colon != ':')
+                return false;
+        inode = strtoull(colon + 1, &end, 10);
+        if (end == colon + 1 || *end != '\0')
                 return false;
         return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
