@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "profile-names.h"
+#include "report.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+// wrap: nft_read_refused nft_owns_tables
+int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, uint64_t *bytes);
+bool __wrap_nft_owns_tables(const struct nft *n);
+
+int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, uint64_t *bytes)
+{
+        (void)n;
+        assert_string_equal(name, "staff");
+        *packets = 40;
+        *bytes = 4000;
+        return 0;
+}
+
+bool __wrap_nft_owns_tables(const struct nft *n)
+{
+        (void)n;
+        return true;
+}
+
+struct fixture {
+        struct manager manager;
+        struct lockdown lockdown;
+        struct lockdown *list[1];
+        struct config *config;
+};
+
+static const char id[] = "0123456789abcdef0123456789abcdef";
+
+static void fixture_init(struct fixture *f)
+{
+        struct profile *p = profile_new("staff"), *copy;
+        struct problems problems = {0};
+        struct now now = {.realtime = UINT64_C(1480000000000000), .boottime = 5};
+
+        memset(f, 0, sizeof(*f));
+        assert_int_equal(words_add(&p->groups, "staff", "/etc/lockdownd/lockdownd.conf", 7), 0);
+        assert_int_equal(profile_finish(p, &problems), 0);
+        p->file = strdup("/etc/lockdownd/lockdownd.conf");
+        p->line = 5;
+        copy = profile_copy(p);
+        memset(now.boot_id, '0', 32);
+        f->lockdown.manager = &f->manager;
+        f->lockdown.name = p->name;
+        f->lockdown.profile = p;
+        f->lockdown.configured = f->lockdown.have_members = f->lockdown.engaged = true;
+        f->lockdown.order = order_new(copy, id, &now);
+        f->lockdown.order->reason = strdup("IR-42");
+        f->lockdown.order->refused_packets = 2;
+        f->lockdown.order->refused_bytes = 200;
+        assert_int_equal(idset_append(&f->lockdown.members.subjects.uids, 1000, 1001), 0);
+        idset_normalize(&f->lockdown.members.subjects.uids);
+        f->list[0] = &f->lockdown;
+        f->manager.lockdowns = f->list;
+        f->manager.n_lockdowns = 1;
+        f->config = config_new_default();
+        f->manager.config = f->config;
+}
+
+static void fixture_clear(struct fixture *f)
+{
+        order_free(f->lockdown.order);
+        profile_free(f->lockdown.profile);
+        membership_clear(&f->lockdown.members);
+        free(f->lockdown.members_problem);
+        free(f->lockdown.save_problem);
+        free(f->lockdown.kernel_problem);
+        config_free(f->config);
+}
+
+static void status_adds_what_replaced_tables_counted(void **state)
+{
+        const uint32_t uids[] = {1000, 1001};
+        char alice[] = "alice";
+        char *const names[] = {alice, NULL};
+        const struct names table = {.uids = uids, .names = names, .n = 2};
+        struct fixture f;
+        json_t *status;
+        const char *first, *second, *reason;
+        json_int_t packets, bytes, users;
+
+        (void)state;
+        fixture_init(&f);
+        status = report_status(&f.manager, NULL, &table);
+        assert_non_null(status);
+        assert_int_equal(json_unpack(status, "{s:[{s:s,s:{s:I,s:I},s:{s:I,s:[s,s]}}]}", "orders", "reason",
+                                     &reason, "refused", "packets", &packets, "bytes", &bytes, "subjects",
+                                     "users", &users, "names", &first, &second),
+                         0);
+        assert_int_equal(packets, 42);
+        assert_int_equal(bytes, 4200);
+        assert_int_equal(users, 2);
+        assert_string_equal(first, "alice");
+        assert_string_equal(second, "1001"); /* nameless ones by number */
+        assert_string_equal(reason, "IR-42");
+        assert_true(json_is_true(json_object_get(status, "in_force")));
+        json_decref(status);
+        fixture_clear(&f);
+}
+
+static void status_of_another_profile_is_not_in_force(void **state)
+{
+        struct fixture f;
+        json_t *status;
+
+        (void)state;
+        fixture_init(&f);
+        status = report_status(&f.manager, "other", NULL);
+        assert_true(json_is_false(json_object_get(status, "in_force")));
+        assert_int_equal(json_array_size(json_object_get(status, "orders")), 0);
+        json_decref(status);
+        fixture_clear(&f);
+}
+
+/* What an operator must not overlook is said in sentences, and the lock is not called in force. */
+static void problems_become_warnings(void **state)
+{
+        struct fixture f;
+        json_t *order;
+        const char *nftables;
+        int saved;
+
+        (void)state;
+        fixture_init(&f);
+        set_problem(&f.lockdown.kernel_problem, "no memory for the table");
+        set_problem(&f.lockdown.save_problem, "No space left on device");
+        order = report_order(&f.lockdown, f.lockdown.order, NULL);
+        assert_non_null(order);
+        assert_int_equal(json_unpack(order, "{s:b,s:{s:s}}", "saved", &saved, "locks", "nftables", &nftables),
+                         0);
+        assert_false(saved);
+        assert_non_null(strstr(nftables, "NOT in force"));
+        assert_int_equal(json_array_size(json_object_get(order, "warnings")),
+                         3); /* and: no way to cut connections */
+        json_decref(order);
+        fixture_clear(&f);
+}
+
+static bool explained_as_refused(struct fixture *f, uint32_t uid, const char *destination)
+{
+        struct endpoint e;
+        json_t *answer;
+        bool refused;
+
+        assert_int_equal(endpoint_parse(destination, &e), 0);
+        answer = report_explain(&f->manager, "somebody", uid, destination, &e);
+        assert_non_null(answer);
+        refused = json_is_true(json_object_get(answer, "refused"));
+        json_decref(answer);
+        return refused;
+}
+
+static void explain_judges_as_the_rules_do(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        assert_true(explained_as_refused(&f, 1000, "203.0.113.7:443/tcp"));
+        assert_true(explained_as_refused(&f, 1000, "[2001:db8::1]:443"));
+        assert_true(explained_as_refused(&f, 1000, "10.0.0.53:53/udp"));
+        assert_true(explained_as_refused(&f, 1000, "127.0.0.1:3128"));
+        assert_false(explained_as_refused(&f, 1000, "10.0.0.1:443"));
+        assert_false(explained_as_refused(&f, 1000, "127.0.0.1:8080"));
+        assert_false(explained_as_refused(&f, 2000, "203.0.113.7:443"));
+        fixture_clear(&f);
+}
+
+static void missing_names_are_told_with_their_place(void **state)
+{
+        _cleanup_words_ struct words access = {0};
+        _cleanup_problems_ struct problems problems = {0};
+        struct membership m = {0};
+        struct fixture f;
+
+        (void)state;
+        fixture_init(&f);
+        assert_int_equal(words_add(&m.missing_groups, "staff", NULL, 0), 0);
+        assert_int_equal(words_add(&access, "root", "a.conf", 1), 0);
+        assert_int_equal(words_add(&access, "@staff", "a.conf", 2), 0);
+        profile_check_names(f.lockdown.profile, &m, &problems);
+        access_check_names(&access, &m, &problems);
+        assert_int_equal(problems.n, 2);
+        assert_non_null(
+                strstr(problems.items[0], "/etc/lockdownd/lockdownd.conf:7: there is no group staff"));
+        assert_non_null(strstr(problems.items[1], "a.conf:2: there is no group staff"));
+        membership_clear(&m);
+        fixture_clear(&f);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(status_adds_what_replaced_tables_counted),
+                cmocka_unit_test(status_of_another_profile_is_not_in_force),
+                cmocka_unit_test(problems_become_warnings),
+                cmocka_unit_test(explain_judges_as_the_rules_do),
+                cmocka_unit_test(missing_names_are_told_with_their_place),
+        };
+
+        return cmocka_run_group_tests_name("report", tests, NULL, NULL);
+}
