@@ -67,7 +67,7 @@ void lockdown_collect(struct lockdown *l)
         if (now.n == 0)
                 return;
         r = store_load_attempts(m->store, l->order->id, &before);
-        if (r >= 0 || r == -ENOENT)
+        if (r >= 0 || r == -ENOENT || r == -EBADMSG) /* a damaged one was set aside: go on from here */
                 r = attempts_merge(&before, &now);
         if (r >= 0)
                 r = store_save_attempts(m->store, l->order->id, &before);
@@ -131,7 +131,7 @@ int lockdown_sync(struct lockdown *l)
 struct sever_context {
         const struct subjects *subjects;
         const struct destinations *destinations;
-        const uint64_t *cgroups;
+        const uint64_t *cgroups; /* of the subjects' sessions and all below them; sorted */
         size_t n_cgroups;
 };
 
@@ -144,12 +144,17 @@ static bool leads_outside(const struct sever_socket *s, const struct destination
         return judgement_refuses(destinations_judge(d, &e));
 }
 
+static int compare_cgroups(const void *a, const void *b)
+{
+        const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+        return (x > y) - (x < y);
+}
+
 static bool in_session(const struct sever_context *c, uint64_t cgroup)
 {
-        for (size_t i = 0; i < c->n_cgroups; i++)
-                if (c->cgroups[i] == cgroup)
-                        return true;
-        return false;
+        return c->n_cgroups > 0 &&
+               bsearch(&cgroup, c->cgroups, c->n_cgroups, sizeof(*c->cgroups), compare_cgroups);
 }
 
 static bool wants_severed(const struct sever_socket *s, void *userdata)
@@ -176,7 +181,7 @@ static int with_context(struct lockdown *l, int (*work)(struct sever *, struct s
         if (r < 0)
                 return r;
         if (s.sessions && l->manager->sessions &&
-            sessions_cgroups(l->manager->sessions, &s.uids, &cgroups, &c.n_cgroups) >= 0)
+            sessions_cgroups_below(l->manager->sessions, &s.uids, &cgroups, &c.n_cgroups) >= 0)
                 c.cgroups = cgroups;
         return work(l->manager->sever, &c, arg);
 }
