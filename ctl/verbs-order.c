@@ -82,9 +82,10 @@ static int append_strings(sd_bus_message *m, const char *key, const struct strin
         for (size_t i = 0; i < s->n; i++)
                 if ((r = sd_bus_message_append(m, "s", s->items[i])) < 0)
                         return r;
-        if ((r = sd_bus_message_close_container(m)) < 0 || (r = sd_bus_message_close_container(m)) < 0)
-                return r;
-        return sd_bus_message_close_container(m);
+        r = sd_bus_message_close_container(m); /* the array, the variant, the entry */
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
 static int append_options(sd_bus_message *m, const struct arguments *a)
