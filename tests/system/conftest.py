@@ -43,19 +43,32 @@ def bounded(request):
 def shared_lab(request):
     """One lab for a module's tests; the module may set CONFIGURATION."""
     configuration = getattr(request.module, "CONFIGURATION", None)
-    with Lab(**({"configuration": configuration} if configuration else {})) as lab:
-        yield lab
+    holder = [_make(configuration)]
+    yield holder
+    holder[0].close()
+
+
+def _make(configuration):
+    return Lab(configuration) if configuration else Lab()
 
 
 @pytest.fixture
-def lab(shared_lab):
-    """The module's lab, with nothing in force before and after."""
-    yield shared_lab
-    shared_lab.end_tasks()
-    daemon = shared_lab.daemon
-    assert daemon.running(), f"lockdownd ended with {daemon.process.returncode}:\n{daemon.said()}"
-    shared_lab.do("lift", "--all")
-    shared_lab.far.ask("forget")
+def lab(shared_lab, request):
+    """The module's lab, with nothing in force before and after. A test that breaks it breaks only itself."""
+    one = shared_lab[0]
+    healthy = False
+    try:
+        yield one
+        one.end_tasks()
+        daemon = one.daemon
+        assert daemon.running(), f"lockdownd ended with {daemon.process.returncode}:\n{daemon.said()}"
+        one.do("lift", "--all", timeout=5.0)
+        one.far.ask("forget")
+        healthy = True
+    finally:
+        if not healthy:
+            one.close()
+            shared_lab[0] = _make(getattr(request.module, "CONFIGURATION", None))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ outside a temporary directory, no rule, no address.
 import itertools
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -89,10 +90,8 @@ class Daemon:
         path = os.path.join(lab.directory, "notify")
         if os.path.exists(path):
             os.unlink(path)
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notify.bind(path)
-        self.notify.setblocking(False)
-        self.notified = []
+        self.notify = lab.host.spawn(_collect, path)
+        self.notify.receive()
         with open(self.log, "ab") as log:
             self.log_start = log.tell()
             self.process = lab.host.popen([*wrapper, lab.lockdownd], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -104,11 +103,7 @@ class Daemon:
 
     def messages(self):
         """All the service manager was told so far."""
-        while True:
-            try:
-                self.notified += self.notify.recv(8192).decode("utf-8", "replace").split("\n")
-            except BlockingIOError:
-                return self.notified
+        return b"\n".join(self.notify.ask("datagrams")).decode("utf-8", "replace").split("\n")
 
     def said(self):
         """What it printed since it was started."""
@@ -144,7 +139,8 @@ class Daemon:
             self.process.wait()
             raise Late(f"lockdownd did not end within {timeout} s of signal {number}:\n{self.said()}") from None
         finally:
-            self.notify.close()
+            self.notify.kill()
+            self.lab.host.tasks.remove(self.notify)
         return self.process.returncode
 
     def descriptors(self):
@@ -163,6 +159,7 @@ class Lab:
         self.markers = itertools.count()
         self.boots = itertools.count(1)
         self.wrapper = ()
+        _sweep()
         try:
             self._files()
             os.mkdir(self.cgroup)
@@ -252,7 +249,7 @@ class Lab:
         self.near.receive()
         self.marker = self.host.spawn(_marker)
         self.marker.receive()
-        self.journal = self.host.spawn(_journal, self.path("run/systemd/journal/socket"))
+        self.journal = self.host.spawn(_collect, self.path("run/systemd/journal/socket"))
         self.journal.receive()
 
     def _cable(self):
@@ -275,17 +272,18 @@ class Lab:
     def end_tasks(self):
         """Ends what a test started on the host."""
         for task in self.host.tasks:
-            if task not in (self.near, self.marker, self.journal):
+            if task not in self._own_tasks():
                 task.kill()
-        self.host.tasks = [self.near, self.marker, self.journal]
+        self.host.tasks = [task for task in self.host.tasks if task in self._own_tasks()]
+
+    def _own_tasks(self):
+        return [self.near, self.marker, self.journal, self.daemon and self.daemon.notify]
 
     def close(self):
         problems = []
         for part in (self.host, self.world):
             if part:
                 part.close()
-        if self.daemon:
-            self.daemon.notify.close()
         if os.path.isdir(self.cgroup):
             _remove_cgroup(self.cgroup, problems)
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -336,7 +334,7 @@ class Lab:
         self.host.close()
         self.boot()
 
-    def ctl(self, *args, who=ROOT, timeout=30.0, env=None):
+    def ctl(self, *args, who=ROOT, timeout=15.0, env=None):
         """lockdownctl's CompletedProcess."""
         return self.host.run([self.path("bin/lockdownctl"), *args], who, timeout, env=self.environment(env))
 
@@ -357,7 +355,8 @@ class Lab:
 
     def entries(self, **fields):
         """Journal entries with these fields."""
-        return [e for e in self.journal.ask("entries") if all(e.get(k) == v for k, v in fields.items())]
+        entries = [journal_fields(data) for data in self.journal.ask("datagrams")]
+        return [e for e in entries if all(e.get(k) == v for k, v in fields.items())]
 
     def ruleset(self):
         """What nft sees, tables of the lab's host only."""
@@ -447,34 +446,37 @@ def _marker(channel):
         channel.send(len(cpus))
 
 
-def _journal(channel, path):
-    """Takes journald's place: keeps what is logged."""
+def _collect(channel, path):
+    """Keeps the datagrams sent to a Unix socket: takes the place of journald and of the service manager. A process of
+    its own, because a full queue would make the daemon wait."""
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     s.bind(path)
+    s.setblocking(False)
     os.chmod(path, 0o666)
     channel.send("ready")
-    entries = []
-    poll = netlab.select.poll()
-    poll.register(s, netlab.select.POLLIN)
-    poll.register(channel, netlab.select.POLLIN)
+    datagrams = []
+    poll = select.poll()
+    poll.register(s, select.POLLIN)
+    poll.register(channel, select.POLLIN)
 
     def collect():
         while True:
             try:
-                data, fds, _, _ = socket.recv_fds(s, 1 << 18, 1, socket.MSG_DONTWAIT)
+                data, fds, _, _ = socket.recv_fds(s, 1 << 18, 1)
             except BlockingIOError:
                 return
-            for fd in fds:  # a large entry comes as a memory file
-                data = os.pread(fd, 1 << 20, 0)
+            for fd in fds:  # a large journal entry comes as a memory file
+                data = os.pread(fd, 1 << 20, 0) or data
                 os.close(fd)
-            entries.append(journal_fields(data))
+            datagrams.append(data)
 
     while True:
         ready = {fd for fd, _ in poll.poll()}
         collect()
-        if channel.fileno() in ready and channel.request():
+        if channel.fileno() in ready:
+            channel.request()
             collect()
-            channel.send(entries)
+            channel.send(datagrams)
 
 
 def journal_fields(data):
@@ -488,6 +490,18 @@ def journal_fields(data):
             value, data = data[8:8 + length], data[9 + length:]
         fields[name.decode()] = value.decode("utf-8", "replace")
     return fields
+
+
+def _sweep():
+    """What a killed test run could not remove: its control groups and directories carry its process's number."""
+    for place in (cgroup_root(), tempfile.gettempdir()):
+        for name in os.listdir(place):
+            parts = name.split("-")
+            if parts[:2] == ["lockdown", "lab"] and parts[2].isdigit() and not os.path.exists(f"/proc/{parts[2]}"):
+                if os.path.exists(os.path.join(place, name, "cgroup.procs")):
+                    _remove_cgroup(os.path.join(place, name), [])
+                else:
+                    shutil.rmtree(os.path.join(place, name), ignore_errors=True)
 
 
 def _remove_cgroup(path, problems):
