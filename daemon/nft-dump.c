@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/table.h>
+#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
@@ -147,6 +148,29 @@ static void forget_chains(void *userdata)
         nft_chain_list_clear(&reader->list);
 }
 
+static int take_comment(const struct nftnl_udata *attribute, void *userdata)
+{
+        struct nft_chain_state *to = userdata;
+        const char *text = nftnl_udata_get(attribute);
+        size_t length = nftnl_udata_len(attribute), skip = strlen(NFT_ORDER_COMMENT);
+
+        if (nftnl_udata_type(attribute) == NFTNL_UDATA_CHAIN_COMMENT && length == skip + sizeof(to->order) &&
+            text[length - 1] == '\0' && strncmp(text, NFT_ORDER_COMMENT, skip) == 0)
+                memcpy(to->order, text + skip, sizeof(to->order));
+        return 0;
+}
+
+static void copy_order(struct nft_chain_state *to, const struct nftnl_chain *c)
+{
+        uint32_t length = 0;
+        const void *data = nftnl_chain_is_set(c, NFTNL_CHAIN_USERDATA)
+                                   ? nftnl_chain_get_data(c, NFTNL_CHAIN_USERDATA, &length)
+                                   : NULL;
+
+        if (data)
+                (void)nftnl_udata_parse(data, length, take_comment, to);
+}
+
 static int copy_chain(struct nft_chain_list *l, const struct nftnl_chain *c)
 {
         struct nft_chain_state *grown = reallocarray(l->items, l->n + 1, sizeof(*grown)), *to;
@@ -165,6 +189,7 @@ static int copy_chain(struct nft_chain_list *l, const struct nftnl_chain *c)
                 to->hooknum = nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM);
                 to->policy = nftnl_chain_get_u32(c, NFTNL_CHAIN_POLICY);
                 to->priority = nftnl_chain_get_s32(c, NFTNL_CHAIN_PRIO);
+                copy_order(to, c);
         }
         return to->table && to->name && (!base || to->type) ? 0 : -ENOMEM;
 }

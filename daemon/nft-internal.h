@@ -64,8 +64,10 @@ struct nft_question {
 int nft_ask(struct nft *n, const struct nft_question *q);
 
 /* The base chains of a table are its hooks. */
+#define NFT_ORDER_COMMENT "order " /* followed by the id */
 struct nft_chain_state {
         char *table, *name, *type; /* TYPE: NULL unless it is a base chain */
+        char order[33];            /* id of the order that engaged it, or empty */
         uint32_t hooknum, policy;
         int32_t priority;
 };
@@ -107,7 +109,8 @@ void nft_put_table(struct nft_batch *b, const char *table, uint32_t flags);
 void nft_delete_table(struct nft_batch *b, const char *table);
 void nft_put_counter(struct nft_batch *b, const char *table);
 void nft_delete_counter(struct nft_batch *b, const char *table);
-void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id);
+/* ORDER: id written as the comment of a base chain; may be empty. */
+void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id, const char *order);
 void nft_delete_chain(struct nft_batch *b, const char *table, const char *name);
 void nft_put_rules(struct nft_batch *b, const char *table, enum rs_chain_id id, const struct rs_chain *c);
 void nft_flush_rules(struct nft_batch *b, const char *table, enum rs_chain_id id);
@@ -126,6 +129,14 @@ int nft_copy_value(const struct nlattr *attribute, uint8_t *value, size_t length
              (attribute) = mnl_attr_next(attribute))
 
 void nft_say(char **ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* nft-replace.c */
+/* ORDER as for nft_put_chain(). */
+void nft_put_hooks(struct nft_batch *b, const char *table, const struct ruleset *r, const char *order);
+void nft_delete_hooks(struct nft_batch *b, const struct nft_chain_list *chains);
+/* The table that stands in for TABLE while that is changed: newly allocated. */
+#define HOLD_PREFIX "lockdownd.hold."
+char *nft_hold_name(const char *table);
 
 #define _cleanup_chain_list_ _cleanup_(nft_chain_list_clear)
 #define _cleanup_batch_ _cleanup_(nft_batch_clear)

@@ -4,6 +4,7 @@
 #include <libnftnl/chain.h>
 #include <libnftnl/object.h>
 #include <libnftnl/table.h>
+#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 
 static struct nftnl_table *table_new(const char *name, uint32_t flags)
@@ -114,7 +115,26 @@ static void send_chain(struct nft_batch *b, uint16_t type, uint16_t flags, const
         nftnl_chain_free(c);
 }
 
-void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id)
+/* As nft(8) keeps a comment. The kernel keeps chains' user data since 5.10; an older one just does not. */
+static int set_order_comment(struct nftnl_chain *c, const char *order)
+{
+        struct nftnl_udata_buf *udata;
+        char comment[sizeof(NFT_ORDER_COMMENT) + 33];
+
+        if (!*order)
+                return 0;
+        udata = nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN);
+        if (!udata)
+                return -ENOMEM;
+        (void)snprintf(comment, sizeof(comment), NFT_ORDER_COMMENT "%s", order);
+        (void)nftnl_udata_put_strz(udata, NFTNL_UDATA_CHAIN_COMMENT, comment);
+        nftnl_chain_set_data(c, NFTNL_CHAIN_USERDATA, nftnl_udata_buf_data(udata),
+                             nftnl_udata_buf_len(udata));
+        nftnl_udata_buf_free(udata);
+        return 0;
+}
+
+void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id, const char *order)
 {
         const struct rs_chain_info *info = rs_chain_info(id);
         struct nftnl_chain *c = chain_new(table, info->name);
@@ -123,7 +143,8 @@ void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id)
                 nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, info->hooknum);
                 nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, info->priority);
                 nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
-                if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, info->type) < 0) {
+                if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, info->type) < 0 ||
+                    set_order_comment(c, order) < 0) {
                         nftnl_chain_free(c);
                         c = NULL;
                 }

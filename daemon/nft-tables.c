@@ -50,13 +50,27 @@ static void forget_tables(void *userdata)
         l->n = 0;
 }
 
+static void mark_table(struct nft_table *t, const struct nft_chain_state *chain)
+{
+        t->engaged = true;
+        if (chain->order[0])
+                memcpy(t->order, chain->order, sizeof(t->order));
+}
+
+/* A table in place of which another one refuses is engaged as well. */
+static const char *profile_of(const char *table)
+{
+        if (strncmp(table, HOLD_PREFIX, strlen(HOLD_PREFIX)) == 0)
+                table += strlen(HOLD_PREFIX);
+        return strncmp(table, TABLE_PREFIX, strlen(TABLE_PREFIX)) == 0 ? table + strlen(TABLE_PREFIX) : "";
+}
+
 static void mark_engaged(struct table_list *l, const struct nft_chain_list *chains)
 {
         for (size_t i = 0; i < chains->n; i++)
                 for (size_t j = 0; chains->items[i].type && j < l->n; j++)
-                        if (strncmp(chains->items[i].table, TABLE_PREFIX, strlen(TABLE_PREFIX)) == 0 &&
-                            strcmp(chains->items[i].table + strlen(TABLE_PREFIX), l->items[j].name) == 0)
-                                l->items[j].engaged = true;
+                        if (strcmp(profile_of(chains->items[i].table), l->items[j].name) == 0)
+                                mark_table(&l->items[j], &chains->items[i]);
 }
 
 int nft_list(struct nft *n, struct nft_table **ret, size_t *ret_n)

@@ -106,68 +106,12 @@ struct nft *nft_close(struct nft *n)
         return NULL;
 }
 
-static void put_chains(struct nft_batch *b, const struct ruleset *r, bool base)
-{
-        for (unsigned i = 0; i < _CHAIN_MAX; i++)
-                if (r->chains[i].present && rs_chain_is_base(i) == base)
-                        nft_put_chain(b, r->table, i);
-        for (unsigned i = 0; i < _CHAIN_MAX; i++)
-                if (r->chains[i].present && rs_chain_is_base(i) == base)
-                        nft_put_rules(b, r->table, i, &r->chains[i]);
-}
-
-static void put_sets(struct nft_batch *b, const struct ruleset *r)
-{
-        for (unsigned i = 0; i < _SET_MAX; i++) {
-                if (!r->sets[i].present)
-                        continue;
-                nft_put_set(b, r->table, i, &r->sets[i]);
-                nft_put_elements(b, NFT_MSG_NEWSETELEM, r->table, i, &r->sets[i]);
-        }
-}
-
-static int replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error)
-{
-        _cleanup_batch_ struct nft_batch b = {0};
-        struct nft_table_state state;
-        int e = nft_table_state(n, r->table, &state);
-
-        if (e < 0) {
-                nft_say(ret_error, "could not ask for table %s: %s", r->table, strerror(-e));
-                return e;
-        }
-        nft_batch_begin(&b, n, r->table);
-        if (state.exists)
-                nft_delete_table(&b, r->table);
-        nft_put_table(&b, r->table, n->table_flags);
-        nft_put_counter(&b, r->table);
-        put_sets(&b, r);
-        put_chains(&b, r, false);
-        /* Last, for it is then that packets come in. */
-        if (engaged)
-                put_chains(&b, r, true);
-        return nft_batch_send(&b, ret_error);
-}
-
-int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error)
-{
-        _cleanup_free_ char *first_error = NULL;
-        int e = replace(n, r, engaged, &first_error);
-
-        /* It came or went between the question and the change. */
-        if (e == -ENOENT || e == -EEXIST)
-                return replace(n, r, engaged, ret_error);
-        if (ret_error)
-                *ret_error = TAKE_PTR(first_error);
-        return e;
-}
-
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error)
 {
         _cleanup_batch_ struct nft_batch b = {0};
 
         nft_batch_begin(&b, n, r->table);
-        put_chains(&b, r, true);
+        nft_put_hooks(&b, r->table, r, r->order);
         return nft_batch_send(&b, ret_error);
 }
 
@@ -188,83 +132,67 @@ static void reset_counter(struct nft_batch *b, const struct ruleset *r)
 int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error)
 {
         _cleanup_batch_ struct nft_batch b = {0};
+        _cleanup_free_ char *hold = nft_hold_name(r->table);
         _cleanup_chain_list_ struct nft_chain_list chains = {0};
-        int e = nft_read_chains(n, r->table, &chains);
+        struct nft_table_state state;
+        int e = hold ? nft_read_chains(n, r->table, &chains) : -ENOMEM;
 
+        if (e == 0)
+                e = nft_table_state(n, hold, &state);
         if (e < 0) {
-                nft_say(ret_error, "could not ask for the chains of table %s: %s", r->table, strerror(-e));
+                nft_say(ret_error, "could not ask for table %s: %s", r->table, strerror(-e));
                 return e;
         }
         nft_batch_begin(&b, n, r->table);
-        /* The hooks that are there: also ones somebody added, and not those somebody removed. */
-        for (size_t i = 0; i < chains.n; i++)
-                if (chains.items[i].type)
-                        nft_delete_chain(&b, r->table, chains.items[i].name);
+        nft_delete_hooks(&b, &chains);
+        /* Left by a daemon that died while it changed the table. */
+        if (state.exists)
+                nft_delete_table(&b, hold);
         nft_flush_set(&b, r->table, SET_ATTEMPTS4);
         nft_flush_set(&b, r->table, SET_ATTEMPTS6);
         reset_counter(&b, r);
         return nft_batch_send(&b, ret_error);
 }
 
-/* Adds to the batch the elements of A that B does not have. */
-static void put_difference(struct nft_batch *b, uint16_t message, const char *table, enum rs_set_id id,
-                           const struct rs_set *a, const struct rs_set *without)
-{
-        _cleanup_rs_set_ struct rs_set rest = {0};
-        int r = nft_set_without(a, without, id, &rest);
-
-        if (r < 0)
-                nft_batch_fail(b, r);
-        else
-                nft_put_elements(b, message, table, id, &rest);
-}
-
-int nft_update(struct nft *n, const struct ruleset *old, const struct ruleset *new, char **ret_error)
+static int delete_tables(struct nft *n, const char *table, const char *hold, char **ret_error)
 {
         _cleanup_batch_ struct nft_batch b = {0};
+        struct nft_table_state state, hold_state;
+        int r = nft_table_state(n, table, &state);
 
-        if (ret_error)
-                *ret_error = NULL;
-        if (!ruleset_same_structure(old, new)) {
-                nft_say(ret_error, "table %s is no longer of the same structure", new->table);
-                return -EINVAL;
+        if (r == 0)
+                r = nft_table_state(n, hold, &hold_state);
+        if (r < 0) {
+                nft_say(ret_error, "could not ask for table %s: %s", table, strerror(-r));
+                return r;
         }
-        if (ruleset_equal(old, new))
+        if (!state.exists && !hold_state.exists)
                 return 0;
-        nft_batch_begin(&b, n, new->table);
-        /* Removals first: a range that grows must not meet its former self. To packets it is one change. */
-        for (unsigned i = 0; i < _SET_MAX; i++)
-                put_difference(&b, NFT_MSG_DELSETELEM, new->table, i, &old->sets[i], &new->sets[i]);
-        for (unsigned i = 0; i < _SET_MAX; i++)
-                put_difference(&b, NFT_MSG_NEWSETELEM, new->table, i, &new->sets[i], &old->sets[i]);
-        /* Rules that ask a set only when it is not empty, or between bounds. Base chains never differ. */
-        for (unsigned i = 0; i < _CHAIN_MAX; i++) {
-                if (rs_chain_equal(&old->chains[i], &new->chains[i]))
-                        continue;
-                nft_flush_rules(&b, new->table, i);
-                nft_put_rules(&b, new->table, i, &new->chains[i]);
-        }
+        nft_batch_begin(&b, n, table);
+        if (state.exists)
+                nft_delete_table(&b, table);
+        if (hold_state.exists)
+                nft_delete_table(&b, hold);
         return nft_batch_send(&b, ret_error);
 }
 
 int nft_delete(struct nft *n, const char *name, char **ret_error)
 {
         _cleanup_free_ char *table = nft_table_name(name);
-        _cleanup_batch_ struct nft_batch b = {0};
+        _cleanup_free_ char *hold = table ? nft_hold_name(table) : NULL;
         int r;
 
         if (ret_error)
                 *ret_error = NULL;
-        if (!table)
+        if (!table || !hold)
                 return -ENOMEM;
-        nft_batch_begin(&b, n, table);
-        nft_delete_table(&b, table);
-        r = nft_batch_send(&b, ret_error);
+        r = delete_tables(n, table, hold, ret_error);
         if (r != -ENOENT)
                 return r;
+        /* Somebody was quicker. */
         if (ret_error) {
                 free(*ret_error);
                 *ret_error = NULL;
         }
-        return 0;
+        return delete_tables(n, table, hold, ret_error);
 }

@@ -19,23 +19,26 @@ int nft_open(struct nft **ret, char **ret_error);
 bool nft_owns_tables(const struct nft *n);
 struct nft *nft_close(struct nft *n); /* returns NULL; tables stay */
 
-/* Makes the table be R in one transaction, whatever was there under its name: with hooks if ENGAGED. Attempts
- * and totals that were there are lost: read them first. */
+/* Makes the table be R, whatever was there under its name: with hooks if ENGAGED. Attempts and totals that
+ * were there are lost: read them first. Where it was engaged before and is to be, it refuses and allows
+ * without a gap meanwhile. If it fails, what was engaged still refuses: by the old rules or the new. */
 int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error);
 /* Adds the base chains of R to the staged table. */
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error);
 /* Removes the base chains and empties the attempts sets and totals; the table stays staged. */
 int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error);
-/* Sends only the set elements by which NEW differs from OLD (ruleset_same_structure() must hold). */
+/* Sends only what NEW differs from OLD by (ruleset_same_structure() must hold), likewise without a gap.
+ * Attempts and totals stay. */
 int nft_update(struct nft *n, const struct ruleset *old, const struct ruleset *new, char **ret_error);
 /* Removes the table; no error if there is none. NAME is the profile's. */
 int nft_delete(struct nft *n, const char *name, char **ret_error);
 
 struct nft_table {
-        char *name;   /* the profile's: without TABLE_PREFIX */
-        bool engaged; /* has a base chain */
-        bool owned;   /* by this socket */
-        bool foreign; /* by a live socket that is not ours: another lockdownd */
+        char *name;     /* the profile's: without TABLE_PREFIX */
+        bool engaged;   /* has a base chain */
+        bool owned;     /* by this socket */
+        bool foreign;   /* by a live socket that is not ours: another lockdownd */
+        char order[33]; /* id of the order that engaged it, as far as it is known; else empty */
 };
 /* All inet tables whose name begins with TABLE_PREFIX. The caller frees with nft_tables_free(). */
 int nft_list(struct nft *n, struct nft_table **ret, size_t *ret_n);

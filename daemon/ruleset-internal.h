@@ -202,6 +202,7 @@ struct rs_chain {
 
 struct ruleset {
         char *table;
+        char order[33]; /* id, or empty */
         struct rs_set sets[_SET_MAX];
         struct rs_chain chains[_CHAIN_MAX];
 };

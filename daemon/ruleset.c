@@ -501,6 +501,17 @@ int ruleset_build(const struct ruleset_spec *spec, struct ruleset **ret)
         return 0;
 }
 
+void ruleset_keep_sizes(struct ruleset *r, const struct ruleset *old)
+{
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                r->sets[i].size = old->sets[i].size;
+}
+
+void ruleset_set_order(struct ruleset *r, const char *id)
+{
+        (void)snprintf(r->order, sizeof(r->order), "%s", id);
+}
+
 const char *ruleset_table(const struct ruleset *r)
 {
         return r->table;

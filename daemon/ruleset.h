@@ -27,9 +27,14 @@ struct ruleset; /* opaque outside ruleset*.c and nft*.c: see ruleset-internal.h 
 /* Builds the whole table. The spec is only read, nothing of it is kept. Returns 0 or -ENOMEM. */
 int ruleset_build(const struct ruleset_spec *spec, struct ruleset **ret);
 const char *ruleset_table(const struct ruleset *r); /* "lockdown-NAME", owned by R */
-/* Is what differs between the two only set elements that fit into A's sets, and the rules of chains that both have
- * (so that nft_update() will do)? */
+/* The id of the order (32 hex digits) that engages R: it is written into the table with the hooks, so that a
+ * table found in force can be told from one whose order has ended. Kept with R. */
+void ruleset_set_order(struct ruleset *r, const char *id);
+/* Is what differs between the two only set elements that fit into A's sets, and the rules of chains that both
+ * have (so that nft_update() will do)? */
 bool ruleset_same_structure(const struct ruleset *a, const struct ruleset *b);
+/* After an update from OLD to R: the sets in the kernel keep the sizes they were made with. */
+void ruleset_keep_sizes(struct ruleset *r, const struct ruleset *old);
 bool ruleset_equal(const struct ruleset *a, const struct ruleset *b);
 /* nft(8) syntax, loadable with `nft -f` (base chains included if ENGAGED). Returns 0 or -errno of the stream.
  */

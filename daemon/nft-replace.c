@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "nft-internal.h"
+#include <errno.h>
+#include <string.h>
+
+/* How a table that is in force is changed. A transaction switches rules and hash sets at one instant, but
+ * interval sets (ranges, networks, endpoints) follow some microseconds later: seen on Linux 6.18, where what
+ * was just put into one is not found at first, nor what it replaces. For that moment a subject would be free,
+ * or an allowed connection reset. So rules are never hooked up in the transaction that fills their interval
+ * sets; and where such sets of an engaged table change, a second table, the hold, made like the new one,
+ * stands in for it:
+ *
+ *   1. the hold is created, without hooks
+ *   2. the hold is hooked up, the table's hooks go
+ *   3. the table is changed
+ *   4. the table is hooked up, the hold goes
+ *
+ * Each step is a transaction. Packets under way across a switch may meet the old hook after and the new one
+ * before it; the second judgement, further on, meets the new one. */
+
+char *nft_hold_name(const char *table)
+{
+        char *name;
+
+        return asprintf(&name, HOLD_PREFIX "%s", table) < 0 ? NULL : name;
+}
+
+static void put_chains(struct nft_batch *b, const char *table, const struct ruleset *r, bool base,
+                       const char *order)
+{
+        for (unsigned i = 0; i < _CHAIN_MAX; i++)
+                if (r->chains[i].present && rs_chain_is_base(i) == base)
+                        nft_put_chain(b, table, i, order);
+        for (unsigned i = 0; i < _CHAIN_MAX; i++)
+                if (r->chains[i].present && rs_chain_is_base(i) == base)
+                        nft_put_rules(b, table, i, &r->chains[i]);
+}
+
+void nft_put_hooks(struct nft_batch *b, const char *table, const struct ruleset *r, const char *order)
+{
+        put_chains(b, table, r, true, order);
+}
+
+void nft_delete_hooks(struct nft_batch *b, const struct nft_chain_list *chains)
+{
+        for (size_t i = 0; i < chains->n; i++)
+                if (chains->items[i].type)
+                        nft_delete_chain(b, chains->items[i].table, chains->items[i].name);
+}
+
+/* The whole table, but for its hooks. */
+static void put_staged(struct nft_batch *b, const char *table, const struct ruleset *r)
+{
+        nft_put_table(b, table, b->nft->table_flags);
+        nft_put_counter(b, table);
+        for (unsigned i = 0; i < _SET_MAX; i++) {
+                if (!r->sets[i].present)
+                        continue;
+                nft_put_set(b, table, i, &r->sets[i]);
+                nft_put_elements(b, NFT_MSG_NEWSETELEM, table, i, &r->sets[i]);
+        }
+        put_chains(b, table, r, false, "");
+}
+
+/* What there is of a table and its hold. */
+struct site {
+        struct nft *nft;
+        char *table, *hold;
+        bool table_exists, hold_exists;
+        struct nft_chain_list table_chains, hold_chains;
+};
+
+static void site_clear(struct site *s)
+{
+        nft_chain_list_clear(&s->table_chains);
+        nft_chain_list_clear(&s->hold_chains);
+        free(s->table);
+        free(s->hold);
+}
+#define _cleanup_site_ _cleanup_(site_clear)
+
+static int read_site(struct nft *n, const char *table, struct site *s, char **ret_error)
+{
+        struct nft_table_state state, hold_state;
+        int r = -ENOMEM;
+
+        *s = (struct site){.nft = n, .table = strdup(table), .hold = nft_hold_name(table)};
+        if (s->table && s->hold)
+                r = nft_table_state(n, s->table, &state);
+        if (r == 0)
+                r = nft_table_state(n, s->hold, &hold_state);
+        if (r == 0)
+                r = nft_read_chains(n, s->table, &s->table_chains);
+        if (r == 0)
+                r = nft_read_chains(n, s->hold, &s->hold_chains);
+        if (r < 0) {
+                nft_say(ret_error, "could not ask for table %s: %s", table, strerror(-r));
+                return r;
+        }
+        s->table_exists = state.exists;
+        s->hold_exists = hold_state.exists;
+        return 0;
+}
+
+static bool is_hooked(const struct nft_chain_list *chains)
+{
+        for (size_t i = 0; i < chains->n; i++)
+                if (chains->items[i].type)
+                        return true;
+        return false;
+}
+
+/* The order that the hooks which are there say they are of. */
+static const char *hooked_order(const struct site *s)
+{
+        const struct nft_chain_list *lists[] = {&s->table_chains, &s->hold_chains};
+
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                for (size_t j = 0; j < lists[i]->n; j++)
+                        if (lists[i]->items[j].type && lists[i]->items[j].order[0])
+                                return lists[i]->items[j].order;
+        return "";
+}
+
+/* Step 1. */
+static int stage_hold(const struct site *s, const struct ruleset *r, char **ret_error)
+{
+        _cleanup_batch_ struct nft_batch b = {0};
+
+        nft_batch_begin(&b, s->nft, s->hold);
+        if (s->hold_exists)
+                nft_delete_table(&b, s->hold);
+        put_staged(&b, s->hold, r);
+        return nft_batch_send(&b, ret_error);
+}
+
+static void drop_hold(const struct site *s)
+{
+        _cleanup_batch_ struct nft_batch b = {0};
+
+        nft_batch_begin(&b, s->nft, s->hold);
+        nft_delete_table(&b, s->hold);
+        (void)nft_batch_send(&b, NULL);
+}
+
+/* Step 2. */
+static int switch_to_hold(const struct site *s, const struct ruleset *r, const char *order, char **ret_error)
+{
+        _cleanup_batch_ struct nft_batch b = {0};
+        int e;
+
+        nft_batch_begin(&b, s->nft, s->hold);
+        nft_put_hooks(&b, s->hold, r, order);
+        nft_delete_hooks(&b, &s->table_chains);
+        e = nft_batch_send(&b, ret_error);
+        if (e < 0)
+                drop_hold(s);
+        return e;
+}
+
+/* Lets the hold refuse in place of the table. One left by a daemon that died meanwhile does so already. */
+static int take_hold(const struct site *s, const struct ruleset *r, const char *order, char **ret_error)
+{
+        int e;
+
+        if (is_hooked(&s->hold_chains) && !is_hooked(&s->table_chains))
+                return 0;
+        e = stage_hold(s, r, ret_error);
+        return e < 0 ? e : switch_to_hold(s, r, order, ret_error);
+}
+
+/* Step 4; also the second half of any change into an engaged table. */
+static int hook_up(const struct site *s, const struct ruleset *r, const char *order, bool hold,
+                   char **ret_error)
+{
+        _cleanup_batch_ struct nft_batch b = {0};
+
+        nft_batch_begin(&b, s->nft, s->table);
+        nft_put_hooks(&b, s->table, r, order);
+        if (hold)
+                nft_delete_table(&b, s->hold);
+        return nft_batch_send(&b, ret_error);
+}
+
+static int create(const struct site *s, const struct ruleset *r, bool drop, char **ret_error)
+{
+        _cleanup_batch_ struct nft_batch b = {0};
+
+        nft_batch_begin(&b, s->nft, s->table);
+        if (s->table_exists)
+                nft_delete_table(&b, s->table);
+        if (drop && s->hold_exists)
+                nft_delete_table(&b, s->hold);
+        put_staged(&b, s->table, r);
+        return nft_batch_send(&b, ret_error);
+}
+
+static int replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error)
+{
+        _cleanup_site_ struct site s = {0};
+        int e = read_site(n, r->table, &s, ret_error);
+        bool hold;
+
+        if (e < 0)
+                return e;
+        hold = engaged && (is_hooked(&s.table_chains) || is_hooked(&s.hold_chains));
+        if (hold)
+                e = take_hold(&s, r, r->order, ret_error);
+        if (e == 0)
+                e = create(&s, r, !hold, ret_error);
+        if (e == 0 && engaged)
+                e = hook_up(&s, r, r->order, hold, ret_error);
+        return e;
+}
+
+int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error)
+{
+        _cleanup_free_ char *first_error = NULL;
+        int e;
+
+        if (ret_error)
+                *ret_error = NULL;
+        e = replace(n, r, engaged, &first_error);
+        /* A table came or went between the question and the change. */
+        if (e == -ENOENT || e == -EEXIST)
+                return replace(n, r, engaged, ret_error);
+        if (ret_error)
+                *ret_error = TAKE_PTR(first_error);
+        return e;
+}
+
+/* Adds to the batch the elements of A that B does not have. */
+static void put_difference(struct nft_batch *b, uint16_t message, const char *table, enum rs_set_id id,
+                           const struct rs_set *a, const struct rs_set *without)
+{
+        _cleanup_rs_set_ struct rs_set rest = {0};
+        int r = nft_set_without(a, without, id, &rest);
+
+        if (r < 0)
+                nft_batch_fail(b, r);
+        else
+                nft_put_elements(b, message, table, id, &rest);
+}
+
+static int change(const struct site *s, const struct ruleset *old, const struct ruleset *new,
+                  char **ret_error)
+{
+        _cleanup_batch_ struct nft_batch b = {0};
+
+        nft_batch_begin(&b, s->nft, s->table);
+        /* Removals first: a range that grows must not meet its former self. */
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                put_difference(&b, NFT_MSG_DELSETELEM, s->table, i, &old->sets[i], &new->sets[i]);
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                put_difference(&b, NFT_MSG_NEWSETELEM, s->table, i, &new->sets[i], &old->sets[i]);
+        /* Rules that ask a set only when it is not empty, or between bounds. Hooks never differ. */
+        for (unsigned i = 0; i < _CHAIN_MAX; i++) {
+                if (rs_chain_equal(&old->chains[i], &new->chains[i]))
+                        continue;
+                nft_flush_rules(&b, s->table, i);
+                nft_put_rules(&b, s->table, i, &new->chains[i]);
+        }
+        return nft_batch_send(&b, ret_error);
+}
+
+static bool interval_sets_differ(const struct ruleset *a, const struct ruleset *b)
+{
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                if (rs_set_info(i)->interval && !rs_set_equal(&a->sets[i], &b->sets[i], i))
+                        return true;
+        return false;
+}
+
+int nft_update(struct nft *n, const struct ruleset *old, const struct ruleset *new, char **ret_error)
+{
+        _cleanup_site_ struct site s = {0};
+        bool hold;
+        int e;
+
+        if (ret_error)
+                *ret_error = NULL;
+        if (!ruleset_same_structure(old, new)) {
+                nft_say(ret_error, "table %s is no longer of the same structure", new->table);
+                return -EINVAL;
+        }
+        if (ruleset_equal(old, new))
+                return 0;
+        e = read_site(n, new->table, &s, ret_error);
+        if (e < 0)
+                return e;
+        hold = interval_sets_differ(old, new) && is_hooked(&s.table_chains);
+        if (hold)
+                e = take_hold(&s, new, hooked_order(&s), ret_error);
+        if (e == 0)
+                e = change(&s, old, new, ret_error);
+        if (e == 0 && hold)
+                e = hook_up(&s, new, hooked_order(&s), true, ret_error);
+        return e;
+}
