@@ -94,10 +94,15 @@ static int write_dry_run(FILE *f, const json_t *answer, const struct style *s)
         const char *ruleset = field_text(answer, "ruleset");
 
         fputs("# Nothing was changed. This order would cover ", f);
-        put_count(f, field_number(covers, "users"), "user", "users");
-        fputs(" and ", f);
-        put_count(f, field_number(covers, "subordinate_ids"), "subordinate id", "subordinate ids");
-        fputs(" of theirs,\n# and sever ", f);
+        if (field_true(covers, "everyone")) {
+                fputs("everybody but root and those excepted", f);
+        } else {
+                put_count(f, field_number(covers, "users"), "user", "users");
+                fputs(" and ", f);
+                put_count(f, field_number(covers, "subordinate_ids"), "subordinate id", "subordinate ids");
+                fputs(" of theirs", f);
+        }
+        fputs(",\n# and sever ", f);
         put_count(f, field_number(answer, "severs"), "connection", "connections");
         fputs(" now. It would stay in force ", f);
         put_until(f, answer, s);
