@@ -151,7 +151,11 @@ static int try_endpoint(const void *argument)
         if (e->protocol == IPPROTO_TCP)
                 error = try_tcp(fd, &to, length);
         else
-                error = sendto(fd, "\10\0\0\0\0\0\0\0", 8, 0, (const void *)&to, length) == 8 ? 0 : errno;
+                /* Which a ping socket takes for an echo request. */
+                error = sendto(fd, e->protocol == IPPROTO_ICMPV6 ? "\200\0\0\0\0\0\0" : "\10\0\0\0\0\0\0", 8,
+                               0, (const void *)&to, length) == 8
+                                ? 0
+                                : errno;
         close(fd);
         return error;
 }

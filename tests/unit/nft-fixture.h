@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef NFT_FIXTURE_H
+#define NFT_FIXTURE_H
+
+/* For tests with packets: each test in a network namespace of its own, with a case's ruleset in force.
+ * Include after cmocka.h. */
+
+#include "kernel-net.h"
+#include "nft-internal.h"
+#include "ruleset-cases.h"
+
+static const struct person root = {0, 0}, member = {1000, 1000}, stranger = {4000, 4000};
+
+struct fixture {
+        struct kernel_net net;
+        struct nft *nft;
+        struct ruleset_input in;
+        struct ruleset *r;
+        const char *name;
+};
+
+static int set_up(void **state)
+{
+        struct fixture *f = calloc(1, sizeof(*f));
+
+        assert_non_null(f);
+        kernel_net_open(&f->net);
+        if (!f->net.missing && nft_open(&f->nft, NULL) < 0)
+                f->net.missing = "the kernel has no nf_tables";
+        *state = f;
+        return 0;
+}
+
+static void drop_ruleset(struct fixture *f)
+{
+        if (f->r)
+                assert_int_equal(nft_delete(f->nft, f->name, NULL), 0);
+        f->r = ruleset_free(f->r);
+        input_clear(&f->in);
+        f->in = (struct ruleset_input){0};
+}
+
+static int tear_down(void **state)
+{
+        struct fixture *f = *state;
+
+        drop_ruleset(f);
+        nft_close(f->nft);
+        kernel_net_close(&f->net);
+        free(f);
+        return 0;
+}
+
+static void put(struct fixture *f, bool engaged)
+{
+        char *error = NULL;
+
+        if (nft_replace(f->nft, f->r, engaged, &error) < 0)
+                fail_msg("%s", error);
+}
+
+/* Puts case NAME into force. */
+static struct fixture *begin(void **state, const char *name)
+{
+        struct fixture *f = *state;
+
+        if (f->net.missing) {
+                print_message("skipped: %s\n", f->net.missing);
+                skip();
+        }
+        f->name = name;
+        fill_input(&f->in, find_case(name));
+        f->r = build_ruleset(&f->in, find_case(name), NULL, 0);
+        put(f, true);
+        return f;
+}
+
+__attribute__((unused)) static const struct attempt *
+find_attempt(const struct attempts *a, uint32_t uid, const char *text, uint8_t protocol, uint16_t port)
+{
+        struct endpoint e = endpoint(text);
+
+        for (size_t i = 0; i < a->n; i++)
+                if (a->items[i].uid == uid && a->items[i].protocol == protocol && a->items[i].port == port &&
+                    a->items[i].family == e.family &&
+                    memcmp(a->items[i].addr, e.addr, e.family == AF_INET ? 4 : 16) == 0)
+                        return &a->items[i];
+        return NULL;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+#endif
