@@ -14,7 +14,7 @@ const struct option_spec options[_OPTION_MAX] = {
         [OPTION_REASON] = {"reason", 0, "TEXT", KIND_TEXT, MEMBER(reason), false,
                            "why, for the record and for those who ask"},
         [OPTION_DRY_RUN] = {"dry-run", 0, NULL, KIND_FLAG, MEMBER(dry_run), false,
-                            "change nothing; show whom it covers and the ruleset (nft -c -f - reads it)"},
+                            "change nothing; show whom it covers and the ruleset, as nft(8) reads it"},
         [OPTION_GROUP] = {"group", 0, "GROUP", KIND_LIST, MEMBER(groups), false,
                           "ad hoc: the members of this group (repeatable)"},
         [OPTION_USER] = {"user", 0, "USER", KIND_LIST, MEMBER(users), false,
