@@ -77,19 +77,23 @@ void lockdown_collect(struct lockdown *l)
 }
 
 /* Puts NEW into the kernel in place of what is loaded there, by the smallest change that will do. */
-static int load(struct lockdown *l, const struct ruleset *new, bool engaged)
+static int load(struct lockdown *l, struct ruleset *new, bool engaged)
 {
         _cleanup_free_ char *error = NULL;
         struct nft *nft = l->manager->nft;
         int r;
 
+        if (engaged)
+                ruleset_set_order(new, l->order->id);
         if (l->loaded && l->engaged == engaged && ruleset_equal(l->loaded, new) && !l->kernel_problem)
                 return 0;
         if (l->loaded && l->engaged == engaged && !l->kernel_problem &&
             ruleset_same_structure(l->loaded, new)) {
                 r = nft_update(nft, l->loaded, new, &error);
-                if (r >= 0)
+                if (r >= 0) {
+                        ruleset_keep_sizes(new, l->loaded);
                         return 0;
+                }
                 audit_log(LOG_WARNING, "%s: changing elements failed (%s), loading the whole table", l->name,
                           error ? error : strerror(-r));
                 error = (free(error), NULL);
@@ -246,8 +250,10 @@ static int engage_table(struct lockdown *l)
         _cleanup_free_ char *error = NULL;
 
         if (l->loaded && !l->engaged && !l->kernel_problem) {
-                int r = nft_engage(l->manager->nft, l->loaded, &error);
+                int r;
 
+                ruleset_set_order(l->loaded, l->order->id);
+                r = nft_engage(l->manager->nft, l->loaded, &error);
                 if (r >= 0) {
                         l->engaged = true;
                         return 0;

@@ -134,8 +134,9 @@ void lockdown_arm_expiry(struct lockdown *l);
 /* For a table in force whose order is lost. The plan in words that says what the table does (the caller
  * frees). */
 int recovered_profile(struct manager *m, const char *name, struct profile **ret);
-/* An order until lifted, marked as recovered. P is taken over on success. */
-int recovered_order_new(struct profile *p, bool configured, struct order **ret);
+/* An order until lifted, marked as recovered. ID: as the table has it, or empty. P is taken over on success.
+ */
+int recovered_order_new(struct profile *p, bool configured, const char *id, struct order **ret);
 
 /* ---- manager-reload.c ---- */
 /* Makes the configured profiles be those of C (taken over); what is in force follows. MEMBERS: what the

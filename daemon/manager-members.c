@@ -140,7 +140,9 @@ static int apply(struct lockdown *l, struct membership *answer)
         l->have_members = true;
         l->from_disk = false;
         changed = !known || !subjects_equal(&before, &l->members.subjects);
-        r = lockdown_sync(l);
+        /* an ad-hoc plan is not staged: its order, if it comes to that, loads and engages it at once */
+        if (l->configured || l->order)
+                r = lockdown_sync(l);
         if (r < 0)
                 return r;
         if (!changed)

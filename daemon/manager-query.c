@@ -121,7 +121,6 @@ void manager_history(struct manager *m, manager_done_t done, void *userdata)
 
 struct attempts_item {
         char *profile;
-        struct order *order; /* a finished one, owned; NULL for one in force */
         char order_id[33];
         struct attempts attempts;
 };
@@ -136,7 +135,6 @@ static struct attempts_op *attempts_op_free(struct attempts_op *a)
 {
         for (size_t i = 0; i < a->n; i++) {
                 free(a->items[i].profile);
-                order_free(a->items[i].order);
                 attempts_clear(&a->items[i].attempts);
         }
         free(a->items);
@@ -177,31 +175,19 @@ static int collect_live(struct attempts_op *a, struct lockdown *l)
 /* Of a finished order, by its id. */
 static int collect_finished(struct manager *m, struct attempts_op *a, const char *id)
 {
-        _cleanup_problems_ struct problems problems = {0};
-        struct order **orders = NULL;
-        size_t n = 0;
-        int r = store_load_history(m->store, HISTORY_LIMIT, &orders, &n, &problems), result = -ENOENT;
+        _cleanup_(order_freep) struct order *o = NULL;
+        struct attempts_item *item;
+        int r = store_load_finished(m->store, id, &o);
 
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < n; i++) {
-                struct attempts_item *item = NULL;
-
-                if (result == -ENOENT && strncmp(orders[i]->id, id, strlen(id)) == 0)
-                        item = attempts_item_new(a, orders[i]->profile->name, orders[i]->id);
-                if (!item) {
-                        order_free(orders[i]);
-                        continue;
-                }
-                item->order = orders[i];
-                result = store_load_attempts(m->store, orders[i]->id, &item->attempts);
-                if (result == -ENOENT) /* nothing was itemised */
-                        result = 0;
-                item->attempts.packets = orders[i]->refused_packets;
-                item->attempts.bytes = orders[i]->refused_bytes;
-        }
-        free(orders);
-        return result;
+        item = attempts_item_new(a, o->profile->name, o->id);
+        if (!item)
+                return -ENOMEM;
+        r = store_load_attempts(m->store, o->id, &item->attempts);
+        item->attempts.packets = o->refused_packets;
+        item->attempts.bytes = o->refused_bytes;
+        return r == -ENOENT ? 0 : r; /* then nothing was itemised */
 }
 
 static void on_attempt_names(void *userdata, int error, const uint32_t *uids, char *const *names, size_t n)

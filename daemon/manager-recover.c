@@ -183,18 +183,21 @@ int recovered_profile(struct manager *m, const char *name, struct profile **ret)
         return 0;
 }
 
-int recovered_order_new(struct profile *p, bool configured, struct order **ret)
+int recovered_order_new(struct profile *p, bool configured, const char *id, struct order **ret)
 {
-        sd_id128_t id;
+        sd_id128_t new_id;
         struct order *o;
         struct now now;
         char text[33];
-        int r = sd_id128_randomize(&id);
+        int r = 0;
 
+        /* an id that is none, or damaged, is replaced */
+        if (sd_id128_from_string(id, &new_id) < 0)
+                r = sd_id128_randomize(&new_id);
         if (r < 0)
                 return r;
         clock_now(&now);
-        o = order_new(p, sd_id128_to_string(id, text), &now);
+        o = order_new(p, sd_id128_to_string(new_id, text), &now);
         if (!o)
                 return -ENOMEM;
         o->recovered = true;

@@ -80,7 +80,8 @@ static void take_over(struct lockdown *l)
                       difference ? difference : strerror(-r));
 }
 
-static void restore(struct lockdown *l, const struct nft_table *table)
+/* SAME_BOOT: it was in force since this machine started. */
+static void restore(struct lockdown *l, const struct nft_table *table, bool same_boot)
 {
         load_members(l);
         if (!l->have_members && table && table->engaged)
@@ -93,7 +94,13 @@ static void restore(struct lockdown *l, const struct nft_table *table)
         }
         if (table && table->engaged)
                 take_over(l);
-        else if (lockdown_sync(l) >= 0)
+        else if (lockdown_sync(l) < 0)
+                return;
+        else if (same_boot) /* nobody but a lift or the expiry takes it away */
+                audit(AUDIT_REPAIRED, LOG_WARNING, l->order, NULL,
+                      "%s was in force, but somebody had %s its table: repaired", l->name,
+                      table ? "unhooked" : "removed");
+        else
                 audit(AUDIT_RESTORED, LOG_NOTICE, l->order, NULL, "%s is in force again, as ordered before",
                       l->name);
         lockdown_sever(l, NULL);
@@ -134,6 +141,7 @@ static void restore_order(struct manager *m, struct order *o, const struct nft_t
 {
         struct lockdown *l;
         struct now now;
+        bool same_boot;
 
         clock_now(&now);
         if (order_expired(o, &now)) {
@@ -147,9 +155,10 @@ static void restore_order(struct manager *m, struct order *o, const struct nft_t
                 order_free(o);
                 return;
         }
+        same_boot = strcmp(o->boot_id, now.boot_id) == 0;
         order_rebase(o, &now);
         l->order = o;
-        restore(l, table);
+        restore(l, table, same_boot);
         lockdown_arm_expiry(l);
 }
 
@@ -171,18 +180,49 @@ static int recover(struct manager *m, const struct nft_table *table, const struc
         l = manager_add(m, p, configured != NULL);
         if (!l)
                 return -ENOMEM;
-        r = recovered_order_new(p, configured != NULL, &l->order);
+        r = recovered_order_new(p, configured != NULL, table->order, &l->order);
         if (r < 0) {
                 manager_remove(m, l);
                 return r;
         }
         p = NULL; /* the order's now */
-        restore(l, table);
+        restore(l, table, true);
         lockdown_save(l);
         audit(AUDIT_RECOVERED, LOG_WARNING, l->order, NULL,
               "%s was in force without a saved order: it is taken over as an order until somebody lifts it",
               l->name);
         return 0;
+}
+
+/* Lifted or expired and saved as such, but the daemon died before the hooks were gone: finishes that. An
+ * order given since has another id and is not touched. */
+static bool complete_end(struct manager *m, const struct nft_table *table)
+{
+        _cleanup_(order_freep) struct order *o = NULL;
+        _cleanup_attempts_ struct attempts attempts = {0};
+        _cleanup_free_ char *error = NULL;
+        int r = table->order[0] ? store_load_finished(m->store, table->order, &o) : -ENOENT;
+
+        if (r < 0)
+                return false;
+        if (nft_read_attempts(m->nft, table->name, &attempts) >= 0) {
+                o->refused_packets += attempts.packets;
+                o->refused_bytes += attempts.bytes;
+                (void)store_save_attempts(m->store, o->id, &attempts);
+                (void)store_save_order(m->store, o);
+        }
+        r = nft_adopt(m->nft, table->name, NULL);
+        if (r >= 0)
+                r = nft_delete(m->nft, table->name, &error);
+        if (r < 0) {
+                audit_log(LOG_ALERT, "%s had ended but could not be removed: %s", table->name,
+                          error ? error : strerror(-r));
+                return false;
+        }
+        audit(o->state == ORDER_LIFTED ? AUDIT_LIFTED : AUDIT_EXPIRED, LOG_NOTICE, o, NULL,
+              "%s had ended (%s) when lockdownd died: its block is removed now", table->name,
+              order_state_to_string(o->state));
+        return true;
 }
 
 /* Tables of ours that nobody claims. */
@@ -193,6 +233,8 @@ static void sort_out_table(struct manager *m, const struct nft_table *table, con
         int r;
 
         if (l && l->order)
+                return;
+        if (table->engaged && complete_end(m, table))
                 return;
         if (table->engaged) {
                 r = recover(m, table, c);
@@ -211,16 +253,40 @@ static void sort_out_table(struct manager *m, const struct nft_table *table, con
                           table->name, error ? error : strerror(-r));
 }
 
+static int list_tables(struct manager *m, struct nft_table **ret, size_t *ret_n, char **ret_error)
+{
+        int r = nft_list(m->nft, ret, ret_n);
+
+        if (r < 0)
+                set_problem(ret_error, "the kernel's tables could not be listed: %s", strerror(-r));
+        return r;
+}
+
+/* Listed anew: bringing the orders back has changed them. */
+static int sort_out_tables(struct manager *m, const struct config *c, char **ret_error)
+{
+        struct nft_table *tables = NULL;
+        size_t n = 0;
+        int r = list_tables(m, &tables, &n, ret_error);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++)
+                sort_out_table(m, &tables[i], c);
+        nft_tables_free(tables, n);
+        return 0;
+}
+
 static int restore_all(struct manager *m, const struct config *c, char **ret_error)
 {
         _cleanup_problems_ struct problems problems = {0};
         struct nft_table *tables = NULL;
         struct order **orders = NULL;
         size_t n_tables = 0, n_orders = 0;
-        int r = nft_list(m->nft, &tables, &n_tables);
+        int r = list_tables(m, &tables, &n_tables, ret_error);
 
         if (r < 0)
-                return set_problem(ret_error, "the kernel's tables could not be listed: %s", strerror(-r)), r;
+                return r;
         for (size_t i = 0; i < n_tables; i++)
                 if (tables[i].foreign) {
                         set_problem(ret_error,
@@ -238,10 +304,8 @@ static int restore_all(struct manager *m, const struct config *c, char **ret_err
         for (size_t i = 0; i < n_orders; i++)
                 restore_order(m, orders[i], find_table(tables, n_tables, orders[i]->profile->name), c);
         free(orders);
-        for (size_t i = 0; i < n_tables; i++)
-                sort_out_table(m, &tables[i], c);
         nft_tables_free(tables, n_tables);
-        return 0;
+        return sort_out_tables(m, c, ret_error);
 }
 
 /* Never exits because of the configuration: saved orders do not depend on it. */

@@ -331,9 +331,12 @@ int manager_new(sd_event *event, const struct manager_paths *paths, struct manag
 
         if (!m)
                 return -ENOMEM;
+        m->lock_fd = -1;
+        if (geteuid() != 0)
+                return set_problem(ret_error, "lockdownd must be run as root (normally systemd starts it)"),
+                       -EPERM;
         clock_now(&now);
         m->event = sd_event_ref(event);
-        m->lock_fd = -1;
         m->started_at = now.realtime;
         m->configuration_dir = strdup(paths->configuration);
         m->config = config_new_default();

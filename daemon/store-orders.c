@@ -264,3 +264,20 @@ int store_load_history(struct store *s, size_t limit, struct order ***ret, size_
         names_free(names, n);
         return r;
 }
+
+int store_load_finished(struct store *s, const char *id, struct order **ret)
+{
+        _cleanup_problems_ struct problems problems = {0}; /* told when the whole history is read */
+        char **names;
+        size_t n;
+        int r = file_list(s->fds[DIR_HISTORY], &names, &n), found = 0;
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n && found == 0; i++)
+                if (history_name_valid(names[i]) && strncmp(id_part(names[i]), id, strlen(id)) == 0 &&
+                    !still_in_force(s, names[i]))
+                        found = load_order(s, DIR_HISTORY, names[i], ret, &problems);
+        names_free(names, n);
+        return found < 0 ? found : found == 0 ? -ENOENT : 0;
+}

@@ -35,6 +35,9 @@ int store_save_order(struct store *s, const struct order *o);
 /* Reads all orders in force. Damaged files are set aside, with a sentence each in PROBLEMS. -errno only if
  * the directory itself cannot be read. The caller frees the array and the orders. */
 int store_load_orders(struct store *s, struct order ***ret, size_t *ret_n, struct problems *problems);
+/* The finished order with this id, or the beginning of one (the caller says at least 8 digits). -ENOENT:
+ * there is none. The caller frees. */
+int store_load_finished(struct store *s, const char *id, struct order **ret);
 /* The newest LIMIT finished orders, newest first by ended_at. */
 int store_load_history(struct store *s, size_t limit, struct order ***ret, size_t *ret_n,
                        struct problems *problems);
