@@ -31,13 +31,15 @@ int lockdown_build(const struct lockdown *l, const struct profile *p, const stru
 
         if (s->sessions && l->manager->sessions)
                 (void)sessions_cgroups(l->manager->sessions, &s->uids, &cgroups, &n_cgroups);
-        return ruleset_build(&(struct ruleset_spec){.name = l->name,
-                                                    .subjects = s,
-                                                    .destinations = &p->destinations,
-                                                    .forward_deny = p->forward_deny,
-                                                    .session_cgroups = cgroups,
-                                                    .n_session_cgroups = n_cgroups},
-                             ret);
+        return ruleset_build(
+                &(struct ruleset_spec){.name = l->name,
+                                       .subjects = s,
+                                       .destinations = &p->destinations,
+                                       .forward_deny = p->forward_deny,
+                                       .reset_established = !sever_can_destroy(l->manager->sever),
+                                       .session_cgroups = cgroups,
+                                       .n_session_cgroups = n_cgroups},
+                ret);
 }
 
 static int build_current(struct lockdown *l, struct ruleset **ret)

@@ -177,6 +177,7 @@ static void require(struct writer *w, enum rs_field field)
                 require_nfproto(w, NFPROTO_IPV6);
                 break;
         case FIELD_TCP_RST:
+        case FIELD_TCP_SYN:
                 require_l4proto(w, IPPROTO_TCP);
                 break;
         case FIELD_ICMPV6_TYPE:
@@ -222,6 +223,7 @@ static void load(struct writer *w, enum rs_field field, size_t word)
         case FIELD_DPORT:
                 return load_payload(w, TRANSPORT, 2, 2, word);
         case FIELD_TCP_RST:
+        case FIELD_TCP_SYN:
                 return load_payload(w, TRANSPORT, 13, 1, word);
         case FIELD_ICMPV6_TYPE:
                 return load_payload(w, TRANSPORT, 0, 1, word);
@@ -243,6 +245,11 @@ static bool is_id(enum rs_field field)
         return field == FIELD_SKUID || field == FIELD_SKGID;
 }
 
+static uint8_t tcp_flag(enum rs_field field)
+{
+        return field == FIELD_TCP_RST ? 0x04 : 0x02;
+}
+
 /* The value as it stands in the register. */
 static uint32_t put_value(enum rs_field field, enum rs_op op, uint32_t value, uint8_t *data)
 {
@@ -259,7 +266,8 @@ static uint32_t put_value(enum rs_field field, enum rs_op op, uint32_t value, ui
                 memcpy(data, &(uint16_t){htons((uint16_t)value)}, 2);
                 return 2;
         case FIELD_TCP_RST:
-                data[0] = 0x04;
+        case FIELD_TCP_SYN:
+                data[0] = tcp_flag(field);
                 return 1;
         case FIELD_IIF:
         case FIELD_OIF:
@@ -284,8 +292,8 @@ static void write_compare(struct writer *w, const struct rs_statement *s)
         load(w, field, 0);
         if (is_id(field) && (s->op == OP_LTE || s->op == OP_GTE))
                 to_network_order(w);
-        if (field == FIELD_TCP_RST)
-                mask(w, 0x04);
+        if (field == FIELD_TCP_RST || field == FIELD_TCP_SYN)
+                mask(w, tcp_flag(field));
         length = put_value(field, s->op, s->value, data);
         compare_data(w, ops[s->op], data, length);
         if (field == FIELD_NFPROTO && s->op == OP_EQ)

@@ -141,6 +141,7 @@ enum rs_field {
         FIELD_IP6_DADDR,
         FIELD_DPORT,
         FIELD_TCP_RST, /* tcp flags & rst == rst: 1 */
+        FIELD_TCP_SYN, /* tcp flags & syn == syn: 1 */
         FIELD_ICMPV6_TYPE,
         FIELD_ROUTING_HEADER, /* exthdr rt exists: 1 */
         FIELD_LSRR,           /* ip option lsrr exists: 1 */

@@ -180,6 +180,7 @@ static const char *field_name(enum rs_field field)
                 [FIELD_IP6_DADDR] = "ip6 daddr",
                 [FIELD_DPORT] = "th dport",
                 [FIELD_TCP_RST] = "tcp flags & rst == rst",
+                [FIELD_TCP_SYN] = "tcp flags & syn == syn",
                 [FIELD_ICMPV6_TYPE] = "icmpv6 type",
                 [FIELD_ROUTING_HEADER] = "exthdr rt",
                 [FIELD_LSRR] = "ip option lsrr",
@@ -220,7 +221,7 @@ static void write_compare(FILE *f, const struct rs_statement *s)
         static const char *const ops[] = {[OP_EQ] = "", [OP_NEQ] = "!= ", [OP_LTE] = "<= ", [OP_GTE] = ">= "};
 
         fputs(field_name(s->fields[0]), f);
-        if (s->fields[0] == FIELD_TCP_RST)
+        if (s->fields[0] == FIELD_TCP_RST || s->fields[0] == FIELD_TCP_SYN)
                 return;
         fprintf(f, " %s", ops[s->op]);
         write_field_value(f, s->fields[0], s->value);

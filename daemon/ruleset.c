@@ -347,8 +347,18 @@ static void refusal(struct builder *b)
         /* counter name refused: all of it, also what finds no room in the book */
         RULE(b, CHAIN_REFUSE, count());
         RULE(b, CHAIN_REFUSE, jump_to(CHAIN_RECORD));
-        /* meta l4proto tcp reject with tcp reset: connect() fails at once */
-        RULE(b, CHAIN_REFUSE, is(FIELD_L4PROTO, IPPROTO_TCP), (struct rs_statement){.kind = RS_REJECT_RESET});
+        if (b->spec->reset_established) {
+                /* meta l4proto tcp reject with tcp reset */
+                RULE(b, CHAIN_REFUSE, is(FIELD_L4PROTO, IPPROTO_TCP),
+                     (struct rs_statement){.kind = RS_REJECT_RESET});
+        } else {
+                /* meta l4proto tcp tcp flags & syn == syn reject with tcp reset: connect() fails at once */
+                RULE(b, CHAIN_REFUSE, is(FIELD_L4PROTO, IPPROTO_TCP), exists(FIELD_TCP_SYN),
+                     (struct rs_statement){.kind = RS_REJECT_RESET});
+                /* meta l4proto tcp drop: an established connection is severed next. A reset from here would
+                 * only tell this end, and the peer would go on waiting. */
+                RULE(b, CHAIN_REFUSE, is(FIELD_L4PROTO, IPPROTO_TCP), drop());
+        }
         /* reject with icmpx admin-prohibited */
         RULE(b, CHAIN_REFUSE, (struct rs_statement){.kind = RS_REJECT_PROHIBITED});
 

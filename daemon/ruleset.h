@@ -18,6 +18,7 @@ struct ruleset_spec {
         const struct subjects *subjects;
         const struct destinations *destinations;
         bool forward_deny;
+        bool reset_established;          /* nobody severs: what was open must be told, too, or it hangs */
         const uint64_t *session_cgroups; /* cgroup2 ids of the members' user-UID.slice (subjects->sessions) */
         size_t n_session_cgroups;
 };
