@@ -94,8 +94,8 @@ static void wait_unmarked(struct fake *f, const char *mark)
 static void assert_at_rest(struct fake *f, const char *log)
 {
         for (int looks = 0; looks < 2; looks++) {
-                command(f, 'c');
                 *f->called = '\0';
+                command(f, 'c');
                 while (!*f->called)
                         assert_true(told(f));
         }
@@ -270,8 +270,8 @@ static void test_refused_jobs(void **state)
         pid = start_follower(f);
         wait_for_log(f, "marked\nstart lockdown@staff.service marked\nstart lockdown@staff.service marked\n");
         for (int i = 0; i < 8; i++) {
-                command(f, 'c');
                 *f->called = '\0';
+                command(f, 'c');
                 while (!*f->called)
                         assert_true(told(f));
         }
