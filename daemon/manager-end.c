@@ -95,14 +95,17 @@ static void extend_reply(const struct operation *op, struct lockdown *l, bool sh
                                               : NULL);
 }
 
-static const char *why_not(const struct lockdown *l, const struct order_time *t, const struct now *now)
+static const char *why_not(const struct lockdown *l, const struct order_time *t, const struct now *now,
+                           const char **ret_error)
 {
+        *ret_error = ERROR_BAD_REQUEST;
         if (t->duration && t->until)
                 return "give either a duration or an end, not both";
         if (!t->duration && !t->until)
                 return "say for how long, or until when";
         if (t->until && t->until <= now->realtime)
                 return "the end asked for is already past";
+        *ret_error = ERROR_FAILED;
         if (l->order->end == END_NEVER)
                 return "it is in force until lifted: there is nothing to extend";
         if (order_end_is_earlier(l->order, t, now))
@@ -115,7 +118,7 @@ void manager_extend(struct manager *m, const char *profile, const struct order_t
 {
         const struct operation op = {.done = done, .userdata = userdata};
         struct lockdown *l = manager_find(m, profile);
-        const char *reason;
+        const char *reason, *error;
         bool shortened = false;
         struct now now;
         char until[64];
@@ -127,9 +130,9 @@ void manager_extend(struct manager *m, const char *profile, const struct order_t
                 return;
         }
         clock_now(&now);
-        reason = why_not(l, t, &now);
+        reason = why_not(l, t, &now, &error);
         if (reason) {
-                operation_fail(&op, ERROR_BAD_REQUEST, "%s: %s", profile, reason);
+                operation_fail(&op, error, "%s: %s", profile, reason);
                 return;
         }
         r = order_set_end(l->order, t, &now, &shortened);
