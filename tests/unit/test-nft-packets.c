@@ -11,6 +11,7 @@
 #include "nft-fixture.h"
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 static void test_life_of_an_order(void **state)
 {
@@ -209,7 +210,9 @@ static void start_stream(struct stream *s, uint32_t uid, const char *to)
         assert_true(s->pid >= 0);
         if (s->pid > 0)
                 return;
-        if (setgroups(0, NULL) < 0 || setresgid(5, 5, 5) < 0 || setresuid(uid, uid, uid) < 0)
+        /* After a change of user, which forgets it: a test that fails must not leave us sending for ever. */
+        if (setgroups(0, NULL) < 0 || setresgid(5, 5, 5) < 0 || setresuid(uid, uid, uid) < 0 ||
+            prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
                 _exit(1);
         fd = socket(s->to.family, SOCK_DGRAM, 0);
         for (;;) {
