@@ -12,6 +12,8 @@ endif
 # Missing on a machine where `make deps` has not run yet: empty then, and the targets that run deps first call
 # make again.
 PKGS := libnftnl libmnl libsystemd inih jansson smartcols
+# BPF=no: without the second lock, and then without clang and libbpf.
+BPF ?= yes
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS_DAEMON := -lnftnl -lmnl -lsystemd -linih -ljansson -lsubid
 LIBS_CTL := -lsystemd -ljansson -lsmartcols
@@ -28,7 +30,22 @@ COMMON_SRC := $(wildcard common/*.c)
 DAEMON_SRC := $(wildcard daemon/*.c)
 CTL_SRC := $(wildcard ctl/*.c)
 UNIT_SRC := $(wildcard tests/unit/test-*.c)
-HEADERS := $(wildcard include/*.h common/*.h daemon/*.h ctl/*.h tests/unit/*.h)
+BPF_SRC := $(wildcard bpf/*.c)
+HEADERS := $(wildcard include/*.h common/*.h daemon/*.h ctl/*.h bpf/*.h tests/unit/*.h)
+
+# The second lock's programs are compiled for the kernel, and that object becomes a part of lockdownd.
+BPF_CLANG ?= clang
+BPF_OBJECT := $(B)/bpf/second-lock.bpf.o
+BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror \
+             $(addprefix -idirafter ,$(wildcard /usr/include/*-linux-gnu*))
+ifeq ($(BPF),no)
+DAEMON_SRC := $(filter-out daemon/second-lock.c $(filter-out %-none.c,$(wildcard daemon/second-lock-*.c)),$(DAEMON_SRC))
+UNIT_SRC := $(filter-out tests/unit/test-second-lock%,$(UNIT_SRC))
+else
+DAEMON_SRC := $(filter-out daemon/second-lock-none.c,$(DAEMON_SRC))
+LIBS_DAEMON += -lbpf
+CPPFLAGS += -DSECOND_LOCK_OBJECT='"$(BPF_OBJECT)"'
+endif
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 COMMON_OBJ := $(call obj,$(COMMON_SRC))
@@ -42,10 +59,10 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SRC))
 
 ## Building
 .PHONY: all
-all: $(B)/lockdownd $(B)/lockdownctl ## build lockdownd and lockdownctl into build/ (B=DIR: elsewhere)
+all: $(B)/lockdownd $(B)/lockdownctl ## build lockdownd and lockdownctl into build/ (B=DIR: elsewhere; BPF=no: no second lock)
 
 # Objects made with other flags (another compiler, a sanitizer) are made again.
-FLAGS := $(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL)
+FLAGS := BPF=$(BPF) $(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL)
 $(B)/.flags: FORCE
 	@mkdir -p $(B)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS))' > $@
@@ -60,6 +77,12 @@ $(B)/%.o: %.c $(B)/.flags
 	@mkdir -p $(@D)
 	$(call say,CC    $<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+$(BPF_OBJECT): bpf/second-lock.bpf.c bpf/second-lock-maps.h
+	@mkdir -p $(@D)
+	$(call say,BPF   $<)
+	$(Q)$(BPF_CLANG) $(BPF_FLAGS) -c $< -o $@
+$(B)/daemon/second-lock-kernel.o: $(BPF_OBJECT)
 
 $(B)/lockdownd: $(DAEMON_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
@@ -134,7 +157,7 @@ bench: all ## as root: measurements
 
 ## Looking after the source
 .PHONY: format format-check analyze
-C_FILES = $(sort $(COMMON_SRC) $(DAEMON_SRC) $(CTL_SRC) $(HEADERS) $(wildcard tests/*/*.c))
+C_FILES = $(sort $(COMMON_SRC) $(DAEMON_SRC) $(CTL_SRC) $(BPF_SRC) $(HEADERS) $(wildcard tests/*/*.c))
 format: ## rewrite every C file as .clang-format has it
 	@$(call tool,clang-format) -i $(C_FILES)
 format-check: ## … or say which files differ

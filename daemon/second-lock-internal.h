@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_SECOND_LOCK_INTERNAL_H
+#define LOCKDOWN_SECOND_LOCK_INTERNAL_H
+
+/* Between second-lock.c (orders and pins), second-lock-plan.c (what the programs are told) and
+ * second-lock-kernel.c (programs and maps). */
+
+#include "../bpf/second-lock-maps.h"
+#include "second-lock.h"
+
+#include <limits.h>
+
+struct plan {
+        union sl_page *pages;
+        size_t n_pages;
+};
+/* Pure. -E2BIG: too large; -ERANGE: a control group that lies too deep. */
+int plan_build(const struct second_lock_spec *spec, const struct sl_offsets *offsets, struct plan *ret);
+void plan_clear(struct plan *p);
+
+/* The programs of one order, and their maps, as file descriptors. */
+struct lock_programs {
+        int judges[SL_DIRECTIONS];
+        int plans, refused;
+};
+#define NO_PROGRAMS ((struct lock_programs){{-1, -1}, -1, -1})
+int lock_programs_load(struct lock_programs *ret);
+void lock_programs_close(struct lock_programs *p);
+
+/* Reads the layout of this kernel's structs. -EOPNOTSUPP: it does not tell. */
+int kernel_offsets(struct sl_offsets *ret);
+
+/* A new map that holds the plan and takes no more changes. */
+int plan_map_create(const struct plan *plan, int *ret_fd);
+/* Does the map hold exactly this? 1 or 0, -errno. */
+int plan_map_equals(int fd, const struct plan *plan);
+/* The id of the map in the only slot of PLANS. */
+int plans_current(int plans, uint32_t *ret_id);
+int plans_exchange(int plans, int plan);
+
+int map_id(int fd, uint32_t *ret);
+struct program_identity {
+        uint32_t id;
+        uint8_t tag[8];      /* a hash of its instructions */
+        uint32_t map_ids[2]; /* sorted */
+};
+int program_identity(int fd, struct program_identity *ret);
+
+int judge_attach(int judge, int cgroup, enum sl_direction direction, int *ret_link);
+/* Where a link holds which program. CGROUP 0: its control group is gone. */
+struct link_identity {
+        uint32_t program;
+        uint32_t attach_type;
+        uint64_t cgroup;
+};
+int link_identity(int fd, struct link_identity *ret);
+uint32_t judge_attach_type(enum sl_direction direction);
+int link_release(int fd);
+
+/* The directory of pins. A lock's pins, by their names in it. */
+extern const char *const judge_pins[SL_DIRECTIONS];
+extern const char *const link_pins[SL_DIRECTIONS];
+/* Of a pin of the lock NAME, or with PIN NULL of its directory; PREFIX "" or "+". -EINVAL: no name;
+ * -ENAMETOOLONG. */
+int pin_path(const char *pins, const char *prefix, const char *name, const char *pin,
+             char path[static PATH_MAX]);
+int pin_get(const char *pins, const char *name, const char *pin, int *ret_fd);
+bool pins_has(const char *pins, const char *name);
+int pins_list(const char *pins, struct words *ret);
+/* Takes off what the directory at PATH holds, then removes it: closing a link's last descriptor would do, but
+ * some time later. No error if there is none. */
+int pins_remove(const char *path);
+/* What a daemon that died did not get into place. */
+void pins_remove_stale(const char *pins);
+
+/* Sums up over all processors. */
+int refused_read(int fd, struct second_lock_refused *ret);
+
+#endif

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Programs, maps and links: what the second lock asks the kernel for. */
+#include "second-lock-internal.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* bpf/second-lock.bpf.c, compiled: the Makefile names the file. */
+__asm__(".pushsection .rodata\n"
+        ".balign 8\n"
+        "second_lock_object: .incbin \"" SECOND_LOCK_OBJECT "\"\n"
+        "second_lock_object_end: .byte 0\n"
+        ".popsection\n");
+extern const char second_lock_object[], second_lock_object_end[];
+
+DEFINE_CLEANUP(struct bpf_object *, bpf_object__close)
+DEFINE_CLEANUP(struct btf *, btf__free)
+
+#define PLAN_FLAGS (BPF_F_INNER_MAP | BPF_F_MMAPABLE)
+
+/* BITS from the beginning of struct ID to its member NAME, also inside structs and unions without a name. */
+static int member_offset(const struct btf *btf, uint32_t id, const char *name, uint32_t *bits)
+{
+        const struct btf_type *t = btf__type_by_id(btf, id);
+        const struct btf_member *m = btf_members(t);
+
+        for (uint16_t i = 0; i < btf_vlen(t); i++) {
+                const char *called = btf__name_by_offset(btf, m[i].name_off);
+                const struct btf_type *type = btf__type_by_id(btf, m[i].type);
+                uint32_t inner = *bits + btf_member_bit_offset(t, i);
+
+                if ((strcmp(called, name) == 0 || (*called == '\0' && btf_is_composite(type) &&
+                                                   member_offset(btf, m[i].type, name, &inner) == 0)) &&
+                    btf_member_bitfield_size(t, i) == 0) {
+                        *bits = inner;
+                        return 0;
+                }
+        }
+        return -ENOENT;
+}
+
+/* Adds to *OFFSET the bytes to TYPE's member. */
+static int add_offset(const struct btf *btf, const char *type, const char *member, uint32_t *offset)
+{
+        int id = btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT);
+        uint32_t bits = 0;
+
+        if (id < 0 || member_offset(btf, (uint32_t)id, member, &bits) < 0)
+                return -EOPNOTSUPP;
+        *offset += bits / 8;
+        return 0;
+}
+
+int kernel_offsets(struct sl_offsets *ret)
+{
+        _cleanup_(btf__freep) struct btf *btf = btf__load_vmlinux_btf();
+        struct sl_offsets at = {};
+        uint32_t socket = 0;
+        int r;
+
+        if (!btf)
+                return -EOPNOTSUPP;
+        r = add_offset(btf, "sock", "sk_uid", &at.sock_uid);
+        if (r >= 0)
+                r = add_offset(btf, "sock", "sk_socket", &at.sock_socket);
+        if (r >= 0)
+                r = add_offset(btf, "socket", "file", &at.socket_file);
+        if (r >= 0)
+                r = add_offset(btf, "file", "f_cred", &at.file_cred);
+        if (r >= 0)
+                r = add_offset(btf, "cred", "fsgid", &at.cred_fsgid);
+        /* A socket and its inode are the two members of struct socket_alloc. */
+        if (r >= 0)
+                r = add_offset(btf, "socket_alloc", "socket", &socket);
+        if (r >= 0)
+                r = add_offset(btf, "socket_alloc", "vfs_inode", &at.socket_inode_uid);
+        if (r >= 0)
+                r = add_offset(btf, "inode", "i_uid", &at.socket_inode_uid);
+        if (r < 0 || socket != 0)
+                return -EOPNOTSUPP;
+        *ret = at;
+        return 0;
+}
+
+void lock_programs_close(struct lock_programs *p)
+{
+        for (size_t i = 0; i < SL_DIRECTIONS; i++)
+                closep(&p->judges[i]);
+        closep(&p->plans);
+        closep(&p->refused);
+        *p = NO_PROGRAMS;
+}
+
+/* A descriptor of our own: the object closes its. */
+static int keep(int fd, int *ret)
+{
+        int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+        if (copy < 0)
+                return -errno;
+        *ret = copy;
+        return 0;
+}
+
+int lock_programs_load(struct lock_programs *ret)
+{
+        LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "lockdown");
+        size_t size = (size_t)(second_lock_object_end - second_lock_object);
+        _cleanup_(bpf_object__closep) struct bpf_object *o =
+                bpf_object__open_mem(second_lock_object, size, &options);
+        _cleanup_(lock_programs_close) struct lock_programs p = NO_PROGRAMS;
+        int r;
+
+        if (!o)
+                return -errno;
+        r = bpf_object__load(o);
+        if (r >= 0)
+                r = keep(bpf_program__fd(bpf_object__find_program_by_name(o, "judge_sent")),
+                         &p.judges[SL_EGRESS]);
+        if (r >= 0)
+                r = keep(bpf_program__fd(bpf_object__find_program_by_name(o, "judge_received")),
+                         &p.judges[SL_INGRESS]);
+        if (r >= 0)
+                r = keep(bpf_object__find_map_fd_by_name(o, "plans"), &p.plans);
+        if (r >= 0)
+                r = keep(bpf_object__find_map_fd_by_name(o, "refused"), &p.refused);
+        if (r < 0)
+                return r;
+        *ret = p;
+        p = NO_PROGRAMS;
+        return 0;
+}
+
+/* A map's memory, shared with the kernel. */
+struct mapping {
+        void *at;
+        size_t size;
+};
+
+static void mapping_end(struct mapping *m)
+{
+        if (m->at != MAP_FAILED)
+                munmap(m->at, m->size);
+        m->at = MAP_FAILED;
+}
+
+static int plan_write(int fd, const struct plan *plan)
+{
+        size_t size = plan->n_pages * sizeof(*plan->pages);
+        _cleanup_(mapping_end) struct mapping m = {
+                mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), size};
+
+        if (m.at == MAP_FAILED)
+                return -errno;
+        memcpy(m.at, plan->pages, size);
+        return 0;
+}
+
+int plan_map_create(const struct plan *plan, int *ret_fd)
+{
+        LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = PLAN_FLAGS);
+        _cleanup_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "lockdown_plan", sizeof(uint32_t),
+                                                SL_PAGE_SIZE, (uint32_t)plan->n_pages, &options);
+        int r;
+
+        if (fd < 0)
+                return fd;
+        r = plan_write(fd, plan);
+        if (r >= 0)
+                r = bpf_map_freeze(fd);
+        if (r < 0)
+                return r;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+static int map_info(int fd, struct bpf_map_info *ret)
+{
+        uint32_t size = sizeof(*ret);
+
+        memset(ret, 0, sizeof(*ret));
+        return bpf_obj_get_info_by_fd(fd, ret, &size);
+}
+
+int plan_map_equals(int fd, const struct plan *plan)
+{
+        _cleanup_(mapping_end) struct mapping m = {MAP_FAILED, plan->n_pages * sizeof(*plan->pages)};
+        struct bpf_map_info info;
+        int r = map_info(fd, &info);
+
+        if (r < 0)
+                return r;
+        if (info.type != BPF_MAP_TYPE_ARRAY || info.value_size != SL_PAGE_SIZE ||
+            info.max_entries != plan->n_pages || !(info.map_flags & BPF_F_MMAPABLE))
+                return 0;
+        m.at = mmap(NULL, m.size, PROT_READ, MAP_SHARED, fd, 0);
+        if (m.at == MAP_FAILED)
+                return -errno;
+        return memcmp(m.at, plan->pages, m.size) == 0;
+}
+
+int plans_current(int plans, uint32_t *ret_id)
+{
+        return bpf_map_lookup_elem(plans, &(uint32_t){0}, ret_id);
+}
+
+int plans_exchange(int plans, int plan)
+{
+        return bpf_map_update_elem(plans, &(uint32_t){0}, &plan, BPF_ANY);
+}
+
+int map_id(int fd, uint32_t *ret)
+{
+        struct bpf_map_info info;
+        int r = map_info(fd, &info);
+
+        if (r >= 0)
+                *ret = info.id;
+        return r;
+}
+
+int program_identity(int fd, struct program_identity *ret)
+{
+        struct program_identity p = {};
+        struct bpf_prog_info info = {.nr_map_ids = ELEMENTSOF(p.map_ids), .map_ids = (uintptr_t)p.map_ids};
+        uint32_t size = sizeof(info);
+        int r = bpf_obj_get_info_by_fd(fd, &info, &size);
+
+        if (r < 0)
+                return r;
+        if (info.nr_map_ids != ELEMENTSOF(p.map_ids))
+                return -EBADMSG;
+        p.id = info.id;
+        memcpy(p.tag, info.tag, sizeof(p.tag));
+        if (p.map_ids[0] > p.map_ids[1]) {
+                uint32_t larger = p.map_ids[0];
+
+                p.map_ids[0] = p.map_ids[1];
+                p.map_ids[1] = larger;
+        }
+        *ret = p;
+        return 0;
+}
+
+uint32_t judge_attach_type(enum sl_direction direction)
+{
+        return direction == SL_EGRESS ? BPF_CGROUP_INET_EGRESS : BPF_CGROUP_INET_INGRESS;
+}
+
+int judge_attach(int judge, int cgroup, enum sl_direction direction, int *ret_link)
+{
+        int link = bpf_link_create(judge, cgroup, judge_attach_type(direction), NULL);
+
+        if (link < 0)
+                return link;
+        *ret_link = link;
+        return 0;
+}
+
+int link_identity(int fd, struct link_identity *ret)
+{
+        struct bpf_link_info info = {};
+        uint32_t size = sizeof(info);
+        int r = bpf_obj_get_info_by_fd(fd, &info, &size);
+
+        if (r < 0)
+                return r;
+        if (info.type != BPF_LINK_TYPE_CGROUP)
+                return -EBADMSG;
+        *ret = (struct link_identity){info.prog_id, info.cgroup.attach_type, info.cgroup.cgroup_id};
+        return 0;
+}
+
+int link_release(int fd)
+{
+        return bpf_link_detach(fd);
+}
+
+int refused_read(int fd, struct second_lock_refused *ret)
+{
+        struct second_lock_refused sum = {};
+        int n = libbpf_num_possible_cpus();
+        _cleanup_free_ struct sl_refused *each = NULL;
+
+        if (n < 0)
+                return n;
+        each = calloc((size_t)n, sizeof(*each));
+        if (!each)
+                return -ENOMEM;
+        for (uint32_t direction = 0; direction < SL_DIRECTIONS; direction++) {
+                int r = bpf_map_lookup_elem(fd, &direction, each);
+
+                if (r < 0)
+                        return r;
+                for (int i = 0; i < n; i++) {
+                        *(direction == SL_EGRESS ? &sum.sent_packets : &sum.received_packets) +=
+                                each[i].packets;
+                        *(direction == SL_EGRESS ? &sum.sent_bytes : &sum.received_bytes) += each[i].bytes;
+                }
+        }
+        *ret = sum;
+        return 0;
+}

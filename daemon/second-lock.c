@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Orders. What is on is read from the pins each time, so a daemon that was started anew knows as much as the
+ * one that died. */
+#include "second-lock-internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <mntent.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+struct second_lock {
+        int cgroup;
+        uint64_t cgroup_id;
+        char *pins; /* the directory */
+        struct sl_offsets offsets;
+        struct lock_programs ready; /* for the next order */
+        uint8_t tags[SL_DIRECTIONS][8];
+};
+
+/* Returns ERROR, with a sentence if somebody wants one. */
+__attribute__((format(printf, 3, 4))) static int say(char **ret_sentence, int error, const char *format, ...)
+{
+        va_list arguments;
+
+        if (!ret_sentence)
+                return error;
+        va_start(arguments, format);
+        if (vasprintf(ret_sentence, format, arguments) < 0)
+                *ret_sentence = NULL;
+        va_end(arguments);
+        return error;
+}
+
+struct second_lock *second_lock_close(struct second_lock *s)
+{
+        if (!s)
+                return NULL;
+        closep(&s->cgroup);
+        lock_programs_close(&s->ready);
+        free(s->pins);
+        free(s);
+        return NULL;
+}
+
+/* Where cgroup2 is mounted. */
+static int find_cgroup_root(char **ret)
+{
+        struct mntent entry, *e;
+        char buffer[4096];
+        FILE *f = setmntent("/proc/self/mounts", "re");
+        int r = -ENOENT;
+
+        if (!f)
+                return -errno;
+        while (r == -ENOENT && (e = getmntent_r(f, &entry, buffer, sizeof(buffer))))
+                if (strcmp(e->mnt_type, "cgroup2") == 0) {
+                        *ret = strdup(e->mnt_dir);
+                        r = *ret ? 0 : -ENOMEM;
+                }
+        endmntent(f);
+        return r;
+}
+
+static int cgroup_id_of(int fd, uint64_t *ret)
+{
+        struct {
+                struct file_handle handle;
+                uint64_t id;
+        } h = {.handle.handle_bytes = sizeof(h.id)};
+        int mount_id;
+
+        if (name_to_handle_at(fd, "", &h.handle, &mount_id, AT_EMPTY_PATH) < 0)
+                return -errno;
+        memcpy(ret, h.handle.f_handle, sizeof(*ret));
+        return 0;
+}
+
+static int open_cgroup(struct second_lock *s, const char *path, char **ret_error)
+{
+        _cleanup_free_ char *found = NULL;
+        struct statfs fs;
+        int r;
+
+        if (!path) {
+                r = find_cgroup_root(&found);
+                if (r == -ENOENT)
+                        return say(ret_error, -EOPNOTSUPP,
+                                   "no second lock: there are no control groups of version 2 here (cgroup2 "
+                                   "is not mounted)");
+                if (r < 0)
+                        return say(ret_error, r, "cannot find the control groups: %s", strerror(-r));
+                path = found;
+        }
+        s->cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (s->cgroup < 0)
+                return say(ret_error, -errno, "cannot open the control group %s: %s", path, strerror(errno));
+        if (fstatfs(s->cgroup, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+                return say(ret_error, -EOPNOTSUPP, "no second lock: %s is no control group of version 2",
+                           path);
+        r = cgroup_id_of(s->cgroup, &s->cgroup_id);
+        return r < 0 ? say(ret_error, r, "cannot identify the control group %s: %s", path, strerror(-r)) : 0;
+}
+
+static int open_pins(struct second_lock *s, const char *path, char **ret_error)
+{
+        struct statfs fs;
+
+        s->pins = strdup(path);
+        if (!s->pins)
+                return -ENOMEM;
+        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+                return say(ret_error, errno == ENOENT || errno == EPERM ? -EOPNOTSUPP : -errno,
+                           "no second lock: cannot make %s: %s; is a bpf file system mounted there?", path,
+                           strerror(errno));
+        if (statfs(path, &fs) < 0)
+                return say(ret_error, -errno, "cannot look at %s: %s", path, strerror(errno));
+        if (fs.f_type != BPF_FS_MAGIC) {
+                (void)rmdir(path); /* unless there is something in it */
+                return say(ret_error, -EOPNOTSUPP,
+                           "no second lock: %s is not in a bpf file system (mount -t bpf bpf /sys/fs/bpf)",
+                           path);
+        }
+        return 0;
+}
+
+static int load(struct lock_programs *ret, char **ret_error)
+{
+        int r = lock_programs_load(ret);
+
+        if (r == -EPERM || r == -EACCES) /* EACCES: the verifier's, for a helper that may not be called */
+                return say(ret_error, -EPERM,
+                           "the second lock may not be loaded: it takes CAP_BPF, CAP_PERFMON and "
+                           "CAP_NET_ADMIN, and a "
+                           "kernel that is not locked down for confidentiality");
+        if (r == -ENOMEM)
+                return say(ret_error, r, "no memory for the second lock");
+        if (r < 0)
+                return say(
+                        ret_error, -EOPNOTSUPP,
+                        "no second lock: this kernel does not take its programs (%s); Linux 6.1 and later do",
+                        strerror(-r));
+        return 0;
+}
+
+/* May they be attached? They pass everything as long as they have no plan. */
+static int try_attaching(const struct second_lock *s, char **ret_error)
+{
+        _cleanup_close_ int link = -1;
+        int r = judge_attach(s->ready.judges[SL_EGRESS], s->cgroup, SL_EGRESS, &link);
+
+        if (r == -EPERM)
+                return say(ret_error, r,
+                           "the second lock may not be attached: it takes CAP_NET_ADMIN, and a control group "
+                           "whose owner did not forbid it");
+        if (r < 0)
+                return say(ret_error, -EOPNOTSUPP,
+                           "no second lock: its programs cannot be attached to the control group: %s",
+                           strerror(-r));
+        (void)link_release(link);
+        return 0;
+}
+
+int second_lock_prepare(struct second_lock *s, char **ret_error)
+{
+        struct program_identity p;
+        int r;
+
+        if (s->ready.plans >= 0)
+                return 0;
+        r = load(&s->ready, ret_error);
+        for (size_t i = 0; r >= 0 && i < SL_DIRECTIONS; i++) {
+                r = program_identity(s->ready.judges[i], &p);
+                if (r >= 0)
+                        memcpy(s->tags[i], p.tag, sizeof(p.tag));
+                else
+                        say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
+        }
+        if (r < 0)
+                lock_programs_close(&s->ready);
+        return r;
+}
+
+int second_lock_open(const char *cgroup, const char *pins, struct second_lock **ret, char **ret_error)
+{
+        _cleanup_(second_lock_closep) struct second_lock *s = calloc(1, sizeof(*s));
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        s->cgroup = -1;
+        s->ready = NO_PROGRAMS;
+        libbpf_set_print(NULL); /* it would write to standard error */
+        r = open_cgroup(s, cgroup, ret_error);
+        if (r >= 0)
+                r = open_pins(s, pins ?: SECOND_LOCK_PINS, ret_error);
+        if (r < 0)
+                return r;
+        r = kernel_offsets(&s->offsets);
+        if (r < 0)
+                return say(ret_error, r,
+                           "no second lock: the kernel does not describe itself (/sys/kernel/btf/vmlinux; "
+                           "CONFIG_DEBUG_INFO_BTF)");
+        r = second_lock_prepare(s, ret_error);
+        if (r >= 0)
+                r = try_attaching(s, ret_error);
+        if (r < 0)
+                return r;
+        pins_remove_stale(s->pins);
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+int second_lock_list(struct second_lock *s, struct words *ret)
+{
+        return pins_list(s->pins, ret);
+}
+
+/* Engaging. */
+
+static int make_plan(const struct second_lock *s, const struct second_lock_spec *spec, struct plan *ret,
+                     char **ret_error)
+{
+        int r = plan_build(spec, &s->offsets, ret);
+
+        if (r == -E2BIG)
+                return say(ret_error, r, "the second lock of %s would hold more than it can", spec->name);
+        if (r == -ERANGE)
+                return say(ret_error, r, "a control group of %s lies more than 31 levels deep", spec->name);
+        return r;
+}
+
+static int pin(const struct second_lock *s, const char *name, const char *as, int fd)
+{
+        char path[PATH_MAX];
+        int r = pin_path(s->pins, "+", name, as, path);
+
+        return r < 0 ? r : bpf_obj_pin(fd, path);
+}
+
+/* Attaches last: what is attached is whole. */
+static int pin_all(const struct second_lock *s, const char *name, const struct lock_programs *p, int plan)
+{
+        int links[SL_DIRECTIONS] = {-1, -1};
+        int r = pin(s, name, "plans", p->plans);
+
+        if (r >= 0)
+                r = pin(s, name, "plan", plan);
+        if (r >= 0)
+                r = pin(s, name, "refused", p->refused);
+        for (enum sl_direction i = 0; i < SL_DIRECTIONS; i++) {
+                if (r >= 0)
+                        r = pin(s, name, judge_pins[i], p->judges[i]);
+                if (r >= 0)
+                        r = judge_attach(p->judges[i], s->cgroup, i, &links[i]);
+                if (r >= 0)
+                        r = pin(s, name, link_pins[i], links[i]);
+                closep(&links[i]);
+        }
+        return r;
+}
+
+/* From "+NAME" to NAME; what was there until now goes. Both hold for a moment. */
+static int put_in_place(const char *made, const char *place)
+{
+        if (renameat2(AT_FDCWD, made, AT_FDCWD, place, RENAME_NOREPLACE) == 0)
+                return 0;
+        if (errno != EEXIST)
+                return -errno;
+        if (renameat2(AT_FDCWD, made, AT_FDCWD, place, RENAME_EXCHANGE) < 0)
+                return -errno;
+        return pins_remove(made);
+}
+
+static int engage(const struct second_lock *s, const char *name, const struct lock_programs *p, int plan)
+{
+        char made[PATH_MAX], place[PATH_MAX];
+        int r = pin_path(s->pins, "+", name, NULL, made);
+
+        if (r >= 0)
+                r = pin_path(s->pins, "", name, NULL, place);
+        if (r >= 0)
+                r = plans_exchange(p->plans, plan);
+        if (r >= 0)
+                r = pins_remove(made);
+        if (r < 0)
+                return r;
+        if (mkdir(made, 0700) < 0)
+                return -errno;
+        r = pin_all(s, name, p, plan);
+        if (r >= 0)
+                r = put_in_place(made, place);
+        if (r < 0)
+                (void)pins_remove(made);
+        return r;
+}
+
+int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error)
+{
+        _cleanup_(plan_clear) struct plan plan = {};
+        _cleanup_close_ int map = -1;
+        int r = make_plan(s, spec, &plan, ret_error);
+
+        if (r < 0)
+                return r;
+        r = second_lock_prepare(s, ret_error);
+        if (r < 0)
+                return r;
+        r = plan_map_create(&plan, &map);
+        if (r >= 0)
+                r = engage(s, spec->name, &s->ready, map);
+        if (r < 0)
+                return say(ret_error, r, "the second lock of %s could not be engaged: %s", spec->name,
+                           strerror(-r));
+        lock_programs_close(&s->ready);
+        return 0;
+}
+
+int second_lock_disengage(struct second_lock *s, const char *name, char **ret_error)
+{
+        char path[PATH_MAX];
+        int r = pin_path(s->pins, "", name, NULL, path);
+
+        if (r >= 0)
+                r = pins_remove(path);
+        return r < 0 ? say(ret_error, r, "the second lock of %s could not be taken off: %s", name,
+                           strerror(-r))
+                     : 0;
+}
+
+/* Changing and checking what is on. */
+
+struct engaged {
+        int plans, plan;
+        uint32_t plans_id, refused_id, current_id, plan_id;
+};
+
+static void engaged_close(struct engaged *e)
+{
+        closep(&e->plans);
+        closep(&e->plan);
+}
+#define NOT_ENGAGED ((struct engaged){.plans = -1, .plan = -1})
+
+/* -ENOENT: none of that name. */
+static int open_engaged(const struct second_lock *s, const char *name, struct engaged *ret)
+{
+        _cleanup_(engaged_close) struct engaged e = NOT_ENGAGED;
+        _cleanup_close_ int refused = -1;
+        int r;
+
+        if (!pins_has(s->pins, name))
+                return -ENOENT;
+        r = pin_get(s->pins, name, "plans", &e.plans);
+        if (r >= 0)
+                r = pin_get(s->pins, name, "plan", &e.plan);
+        if (r >= 0)
+                r = pin_get(s->pins, name, "refused", &refused);
+        if (r >= 0)
+                r = map_id(e.plans, &e.plans_id);
+        if (r >= 0)
+                r = map_id(refused, &e.refused_id);
+        if (r >= 0)
+                r = map_id(e.plan, &e.plan_id);
+        if (r >= 0)
+                r = plans_current(e.plans, &e.current_id);
+        if (r < 0)
+                return r == -ENOENT ? -EBADMSG : r; /* a pin is missing */
+        *ret = e;
+        e = NOT_ENGAGED;
+        return 0;
+}
+
+static bool uses_maps(const struct program_identity *p, const struct engaged *e)
+{
+        return (p->map_ids[0] == e->plans_id && p->map_ids[1] == e->refused_id) ||
+               (p->map_ids[1] == e->plans_id && p->map_ids[0] == e->refused_id);
+}
+
+/* Is one direction's program ours, on the maps of this lock, and held at the control group? Returns a
+ * sentence's end, NULL if all is well. */
+static const char *check_direction(const struct second_lock *s, const char *name, const struct engaged *e,
+                                   enum sl_direction direction)
+{
+        _cleanup_close_ int judge = -1, link = -1;
+        struct program_identity p;
+        struct link_identity l;
+
+        if (pin_get(s->pins, name, judge_pins[direction], &judge) < 0 || program_identity(judge, &p) < 0)
+                return "has no program";
+        if (memcmp(p.tag, s->tags[direction], sizeof(p.tag)) != 0)
+                return "has a program of another version";
+        if (!uses_maps(&p, e))
+                return "has a program that does not use its maps";
+        if (pin_get(s->pins, name, link_pins[direction], &link) < 0 || link_identity(link, &l) < 0)
+                return "is not attached";
+        if (l.program != p.id || l.attach_type != judge_attach_type(direction))
+                return "has another program attached";
+        if (l.cgroup != s->cgroup_id)
+                return l.cgroup == 0 ? "is not attached any more" : "is attached to another control group";
+        return NULL;
+}
+
+/* Returns 0, 1 with the difference, -errno. */
+static int check(const struct second_lock *s, const char *name, struct engaged *ret, char **ret_difference)
+{
+        int r = open_engaged(s, name, ret);
+
+        if (r == -ENOENT || r == -EBADMSG)
+                return say(ret_difference, 1, "the second lock of %s is %s", name,
+                           r == -ENOENT ? "not on" : "damaged: a pin is missing");
+        if (r < 0)
+                return r;
+        for (enum sl_direction i = 0; i < SL_DIRECTIONS; i++) {
+                const char *wrong = check_direction(s, name, ret, i);
+
+                if (wrong)
+                        return say(ret_difference, 1, "the second lock of %s %s (%s)", name, wrong,
+                                   link_pins[i]);
+        }
+        if (ret->plan_id != ret->current_id)
+                return say(ret_difference, 1, "the second lock of %s goes by another plan than it was given",
+                           name);
+        return 0;
+}
+
+int second_lock_update(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error)
+{
+        _cleanup_(engaged_close) struct engaged e = NOT_ENGAGED;
+        _cleanup_(plan_clear) struct plan plan = {};
+        _cleanup_close_ int map = -1;
+        char next[PATH_MAX], place[PATH_MAX];
+        int r = check(s, spec->name, &e, ret_error);
+
+        if (r > 0)
+                return pins_has(s->pins, spec->name) ? -EBADMSG : -ENOENT;
+        if (r >= 0)
+                r = make_plan(s, spec, &plan, ret_error);
+        if (r < 0)
+                return r;
+        if (plan_map_equals(e.plan, &plan) == 1)
+                return 0;
+        r = pin_path(s->pins, "", spec->name, "plan+", next);
+        if (r >= 0)
+                r = pin_path(s->pins, "", spec->name, "plan", place);
+        if (r >= 0)
+                r = plan_map_create(&plan, &map);
+        if (r >= 0) {
+                (void)unlink(next);
+                r = bpf_obj_pin(map, next);
+        }
+        if (r >= 0)
+                r = plans_exchange(e.plans, map);
+        if (r >= 0 && rename(next, place) < 0)
+                r = -errno;
+        return r < 0 ? say(ret_error, r, "the second lock of %s could not be changed: %s", spec->name,
+                           strerror(-r))
+                     : 0;
+}
+
+/* A change that was under way: done if its plan is in the slot, else not begun. */
+static void finish_update(const struct second_lock *s, const char *name)
+{
+        _cleanup_close_ int plans = -1, next = -1;
+        char from[PATH_MAX], to[PATH_MAX];
+        uint32_t current, id;
+
+        if (pin_path(s->pins, "", name, "plan+", from) < 0 || pin_path(s->pins, "", name, "plan", to) < 0 ||
+            pin_get(s->pins, name, "plan+", &next) < 0)
+                return;
+        if (pin_get(s->pins, name, "plans", &plans) >= 0 && plans_current(plans, &current) >= 0 &&
+            map_id(next, &id) >= 0 && id == current)
+                (void)rename(from, to);
+        else
+                (void)unlink(from);
+}
+
+int second_lock_adopt(struct second_lock *s, const char *name, char **ret_error)
+{
+        _cleanup_(engaged_close) struct engaged e = NOT_ENGAGED;
+        int r;
+
+        if (!pins_has(s->pins, name))
+                return -ENOENT;
+        finish_update(s, name);
+        r = check(s, name, &e, ret_error);
+        return r > 0 ? -EBADMSG : r;
+}
+
+int second_lock_verify(struct second_lock *s, const struct second_lock_spec *spec, char **ret_difference)
+{
+        _cleanup_(engaged_close) struct engaged e = NOT_ENGAGED;
+        _cleanup_(plan_clear) struct plan plan = {};
+        int r = check(s, spec->name, &e, ret_difference);
+
+        if (r != 0)
+                return r;
+        r = plan_build(spec, &s->offsets, &plan);
+        if (r >= 0)
+                r = plan_map_equals(e.plan, &plan);
+        if (r == 0)
+                return say(ret_difference, 1, "the second lock of %s holds other subjects or destinations",
+                           spec->name);
+        return r < 0 ? r : 0;
+}
+
+int second_lock_read_refused(struct second_lock *s, const char *name, struct second_lock_refused *ret)
+{
+        _cleanup_close_ int refused = -1;
+        int r = pin_get(s->pins, name, "refused", &refused);
+
+        return r < 0 ? r : refused_read(refused, ret);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_SECOND_LOCK_H
+#define LOCKDOWN_SECOND_LOCK_H
+
+/* The one edge to BPF: programs at a control group that refuse what a subject's socket sends to the outside
+ * and what comes to it from there, in every network namespace, orphans and listeners included. One pair of
+ * programs for each order, held by links pinned in bpffs: they outlive the daemon, and overlapping orders
+ * hold each by itself.
+ *
+ * Needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, write access to the directory of pins, and a kernel that
+ * describes itself in /sys/kernel/btf/vmlinux. Plans are charged to the caller's memory cgroup (8 bytes a
+ * range of uids).
+ *
+ * It does not see: packet sockets; a socket that somebody else made and passed on (nor do the rules);
+ * SYN-ACKs under SYN cookies on their way out (it refuses the SYN instead); what IPsec or a tunnel wraps once
+ * more. What it refuses it drops: to fail at once is the first lock's part. On failure functions return
+ * -errno and, where RET_ERROR is given, a sentence (the caller frees). */
+
+#include "cleanup.h"
+#include "destinations.h"
+#include "subjects.h"
+#include "words.h"
+
+#define SECOND_LOCK_PINS "/sys/fs/bpf/lockdownd"
+
+struct second_lock;
+
+struct second_lock_cgroup {
+        uint64_t id;
+        unsigned level; /* depth below the root of cgroup2; at most 31 */
+};
+
+struct second_lock_spec {
+        const char *name; /* of the profile */
+        const struct subjects *subjects;
+        const struct destinations *destinations;
+        const struct second_lock_cgroup *cgroups; /* sessions and services: subjects whatever their uid */
+        size_t n_cgroups;
+};
+
+/* CGROUP: the control group whose sockets are judged, NULL: the root of cgroup2, as mounted. PINS: a
+ * directory in a bpffs, NULL: SECOND_LOCK_PINS; made if it is not there. Loads the programs to find out
+ * whether they can be, and keeps them ready for the next order. -EOPNOTSUPP: no second lock on this machine
+ * or in this build; -EPERM: capabilities. */
+int second_lock_open(const char *cgroup, const char *pins, struct second_lock **ret, char **ret_error);
+struct second_lock *second_lock_close(struct second_lock *s); /* returns NULL; what is engaged holds */
+/* Loads programs for the next order, unless there are some; engaging then takes 1 ms instead of 20. */
+int second_lock_prepare(struct second_lock *s, char **ret_error);
+
+/* Puts the order's lock on. One that is on already under this name is replaced without a gap. */
+int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error);
+/* Exchanges subjects and destinations together, between two packets. -ENOENT: none of that name. -EBADMSG:
+ * not one of ours, or damaged (engage then). */
+int second_lock_update(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error);
+/* Takes it off and removes the pins; it holds nothing back when this returns. No error if there is none. */
+int second_lock_disengage(struct second_lock *s, const char *name, char **ret_error);
+
+/* Names of the locks that are on. RET is replaced; the caller clears it. */
+int second_lock_list(struct second_lock *s, struct words *ret);
+/* Takes over what a dead daemon left under NAME, a change it was in the middle of included. -ENOENT: none;
+ * -EBADMSG: it does not hold as it should, and RET_ERROR says why: engage it anew. */
+int second_lock_adopt(struct second_lock *s, const char *name, char **ret_error);
+/* Is it on as SPEC has it: links at the control group, these programs, this plan? 0: yes; 1: no, and
+ * RET_DIFFERENCE says where (a sentence; the caller frees); -errno. */
+int second_lock_verify(struct second_lock *s, const struct second_lock_spec *spec, char **ret_difference);
+
+/* What it refused since it was engaged or last replaced. The first lock's refusals never come this far. */
+struct second_lock_refused {
+        uint64_t sent_packets, sent_bytes;
+        uint64_t received_packets, received_bytes;
+};
+int second_lock_read_refused(struct second_lock *s, const char *name, struct second_lock_refused *ret);
+
+DEFINE_CLEANUP(struct second_lock *, second_lock_close)
+
+#endif

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The second lock on the real kernel: how it is put on, changed, taken over, checked and taken off. */
+#include "second-lock-lab.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <pthread.h>
+#include <time.h>
+
+struct lab lab;
+
+static size_t count_pins(void)
+{
+        DIR *d = opendir(lab.pins);
+        size_t n = 0;
+
+        assert_non_null(d);
+        for (struct dirent *e; (e = readdir(d));)
+                n += e->d_name[0] != '.';
+        closedir(d);
+        return n;
+}
+
+/* Programs with our names, of the whole machine. */
+static size_t count_programs(void)
+{
+        uint32_t id = 0;
+        size_t n = 0;
+
+        while (bpf_prog_get_next_id(id, &id) == 0) {
+                struct bpf_prog_info info = {};
+                uint32_t size = sizeof(info);
+                int fd = bpf_prog_get_fd_by_id(id);
+
+                if (fd < 0)
+                        continue;
+                if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0)
+                        n += strncmp(info.name, "judge_", 6) == 0;
+                close(fd);
+        }
+        return n;
+}
+
+static void test_outlives_its_daemon(void **state)
+{
+        struct order *o = order_of(state);
+        struct words names = {};
+        int status;
+        pid_t pid;
+
+        finish(o);
+        o->lock = second_lock_close(o->lock);
+        pid = fork();
+        if (pid == 0) {
+                open_lock(&o->lock);
+                _exit(second_lock_engage(o->lock, &o->spec, NULL) == 0 ? 0 : 1);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+
+        open_lock(&o->lock);
+        assert_int_equal(second_lock_list(o->lock, &names), 0);
+        assert_int_equal(names.n, 1);
+        assert_string_equal(names.items[0].text, "staff.x");
+        words_clear(&names);
+        assert_int_equal(second_lock_adopt(o->lock, "staff.x", NULL), 0);
+        assert_int_equal(second_lock_adopt(o->lock, "staff", NULL), -ENOENT);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+        disengage(o);
+        assert_passes(SUBJECT, OUTSIDE4, PORT);
+        assert_int_equal(second_lock_list(o->lock, &names), 0);
+        assert_int_equal(names.n, 0);
+        words_clear(&names);
+}
+
+static void test_leaves_nothing_behind(void **state)
+{
+        struct order *o = order_of(state);
+        uint32_t attached[8], n = ELEMENTSOF(attached);
+        size_t before;
+        int cgroup = open(lab.cgroup, O_RDONLY | O_CLOEXEC);
+
+        o->lock = second_lock_close(o->lock);
+        usleep(100000); /* programs of the tests before go with a delay */
+        before = count_programs();
+        open_lock(&o->lock);
+        engage(o);
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), 0);
+        assert_int_equal(bpf_prog_query(cgroup, BPF_CGROUP_INET_EGRESS, 0, NULL, attached, &n), 0);
+        assert_int_equal(n, 1);
+        assert_true(count_programs() >= before + 2);
+        disengage(o);
+        disengage(o); /* safe to repeat */
+        n = ELEMENTSOF(attached);
+        assert_int_equal(bpf_prog_query(cgroup, BPF_CGROUP_INET_EGRESS, 0, NULL, attached, &n), 0);
+        assert_int_equal(n, 0);
+        n = ELEMENTSOF(attached);
+        assert_int_equal(bpf_prog_query(cgroup, BPF_CGROUP_INET_INGRESS, 0, NULL, attached, &n), 0);
+        assert_int_equal(n, 0);
+        assert_int_equal(count_pins(), 0);
+        o->lock = second_lock_close(o->lock);
+        for (int i = 0; i < PATIENCE_MS && count_programs() > before; i++)
+                usleep(1000);
+        assert_int_equal(count_programs(), before);
+        close(cgroup);
+}
+
+static void test_orders_hold_each_by_itself(void **state)
+{
+        struct order *o = order_of(state);
+        struct destinations more = {};
+        struct second_lock_spec wider = o->spec;
+
+        wider.name = "all";
+        wider.destinations = &more;
+        assert_int_equal(destinations_allow(&more, "192.0.2.0/24", NULL), 0);
+        assert_int_equal(destinations_finish(&more, NULL), 0);
+        engage(o);
+        assert_int_equal(second_lock_engage(o->lock, &wider, NULL), 0);
+        assert_refused(SUBJECT, OUTSIDE4, PORT); /* by the first */
+        assert_refused(SUBJECT, INSIDE4, PORT);  /* by the second */
+        disengage(o);
+        assert_passes(SUBJECT, OUTSIDE4, PORT);
+        assert_refused(SUBJECT, INSIDE4, PORT);
+        assert_int_equal(second_lock_disengage(o->lock, "all", NULL), 0);
+        assert_passes(SUBJECT, INSIDE4, PORT);
+        destinations_clear(&more);
+}
+
+static void check_differs(struct order *o, const char *words)
+{
+        char *difference = NULL;
+
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, &difference), 1);
+        if (!difference || !strstr(difference, words))
+                fail_msg("expected \"%s\" in: %s", words, difference ?: "(nothing)");
+        free(difference);
+}
+
+static void pin_of(char *ret, size_t size, const char *pin)
+{
+        snprintf(ret, size, "%s/staff%%x/%s", lab.pins, pin);
+}
+
+static void test_verify_finds_what_is_wrong(void **state)
+{
+        struct order *o = order_of(state);
+        char path[256], *error = NULL;
+        int link;
+
+        check_differs(o, "not on");
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), -ENOENT);
+        engage(o);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        allow(o, "198.51.100.0/24");
+        assert_int_equal(destinations_finish(&o->destinations, NULL), 0);
+        check_differs(o, "other subjects or destinations");
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), 0);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+
+        pin_of(path, sizeof(path), "ingress");
+        link = bpf_obj_get(path);
+        assert_int_equal(bpf_link_detach(link), 0);
+        close(link);
+        check_differs(o, "not attached any more (ingress)");
+        assert_int_equal(second_lock_adopt(o->lock, "staff.x", &error), -EBADMSG);
+        assert_non_null(error);
+        free(error);
+        assert_int_equal(second_lock_engage(o->lock, &o->spec, NULL), 0);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+
+        pin_of(path, sizeof(path), "refused");
+        assert_int_equal(unlink(path), 0);
+        check_differs(o, "a pin is missing");
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), -EBADMSG);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+        engage(o);
+        assert_int_equal(count_pins(), 1);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+}
+
+static void test_open_says_why_not(void **state)
+{
+        struct second_lock *lock = NULL;
+        char *error = NULL;
+
+        (void)order_of(state);
+        assert_int_equal(second_lock_open("/proc", lab.pins, &lock, &error), -EOPNOTSUPP);
+        assert_non_null(strstr(error, "no control group"));
+        free(error);
+        assert_int_equal(second_lock_open(lab.cgroup, "/tmp/lockdown-no-bpffs", &lock, &error), -EOPNOTSUPP);
+        assert_non_null(strstr(error, "bpf file system"));
+        free(error);
+        assert_int_equal(access("/tmp/lockdown-no-bpffs", F_OK), -1);
+        assert_null(lock);
+}
+
+/* Sends numbered datagrams without a pause until told to stop. */
+struct talker {
+        int fd;
+        uint32_t sent;
+        int stop;
+        pthread_t thread;
+};
+
+static void *talk(void *userdata)
+{
+        struct talker *t = userdata;
+        struct address a = address_of(OUTSIDE4, PORT);
+
+        while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED)) {
+                if (sendto(t->fd, &t->sent, sizeof(t->sent), 0, (struct sockaddr *)&a.s, a.length) > 0)
+                        t->sent++;
+                if (t->sent % 8 == 0)
+                        usleep(100); /* so that the receiver keeps up */
+        }
+        return NULL;
+}
+
+static uint32_t drain(int receiver, uint16_t port_of_other, uint32_t *others)
+{
+        struct sockaddr_in from;
+        socklen_t length = sizeof(from);
+        uint32_t number, subjects = 0;
+
+        while (recvfrom(receiver, &number, sizeof(number), 0, (struct sockaddr *)&from, &length) > 0)
+                *(ntohs(from.sin_port) == port_of_other ? others : &subjects) += 1;
+        return subjects;
+}
+
+/* Two plans in turn, both with SUBJECT and without OTHER. */
+static void test_changes_leave_no_gap(void **state)
+{
+        struct order *o = order_of(state);
+        struct subjects many = {};
+        struct second_lock_spec wider = o->spec;
+        struct talker talkers[2] = {{.fd = socket_of(SUBJECT, AF_INET, SOCK_DGRAM)},
+                                    {.fd = socket_of(OTHER, AF_INET, SOCK_DGRAM)}};
+        int receiver = serve(0, lab.world, OUTSIDE4, PORT, SOCK_DGRAM), room = 32 << 20;
+        struct address any = address_of("0.0.0.0", 0);
+        uint32_t from_subject = 0, from_other = 0;
+        uint16_t port;
+
+        setsockopt(receiver, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+        for (size_t i = 0; i < 2; i++)
+                assert_int_equal(bind(talkers[i].fd, (struct sockaddr *)&any.s, any.length), 0);
+        port = local_port(talkers[1].fd);
+        for (uint32_t id = SUBJECT; id < SUBJECT + 3000; id += 2)
+                idset_append(&many.uids, id, id);
+        idset_normalize(&many.uids);
+        wider.subjects = &many;
+        engage(o);
+        for (size_t i = 0; i < 2; i++)
+                assert_int_equal(pthread_create(&talkers[i].thread, NULL, talk, &talkers[i]), 0);
+        for (unsigned i = 0; i < 1000; i++) {
+                assert_int_equal(second_lock_update(o->lock, i % 2 ? &o->spec : &wider, NULL), 0);
+                from_subject += drain(receiver, port, &from_other);
+        }
+        for (unsigned i = 0; i < 20; i++) /* the same by putting on a new lock */
+                assert_int_equal(second_lock_engage(o->lock, i % 2 ? &o->spec : &wider, NULL), 0);
+        for (size_t i = 0; i < 2; i++) {
+                __atomic_store_n(&talkers[i].stop, 1, __ATOMIC_RELAXED);
+                pthread_join(talkers[i].thread, NULL);
+                close(talkers[i].fd);
+        }
+        while (ready(receiver, POLLIN, 100))
+                from_subject += drain(receiver, port, &from_other);
+        close(receiver);
+        subjects_clear(&many);
+        assert_int_equal(from_subject, 0);
+        assert_true(talkers[1].sent > 1000);
+        assert_int_equal(from_other, talkers[1].sent);
+}
+
+static uint64_t now_us(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void test_a_hundred_thousand(void **state)
+{
+        struct order *o = order_of(state);
+        uint64_t began;
+
+        for (uint32_t i = 0; i < 100000; i++)
+                idset_append(&o->subjects.uids, 1000000 + 2 * i, 1000000 + 2 * i);
+        finish(o);
+        began = now_us();
+        engage(o);
+        print_message("100,000 uids engaged in %lu us\n", (unsigned long)(now_us() - began));
+        began = now_us();
+        o->subjects.uids.ranges[100000].last++;
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), 0);
+        print_message("… and changed in %lu us\n", (unsigned long)(now_us() - began));
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+        assert_refused(1000000, OUTSIDE4, PORT);
+        assert_passes(1000001, OUTSIDE4, PORT);
+        assert_refused(1100000, OUTSIDE4, PORT);
+        assert_refused(1199998, OUTSIDE4, PORT);
+        assert_refused(1199999, OUTSIDE4, PORT);
+        assert_passes(1200000, OUTSIDE4, PORT);
+}
+
+/* What does not fit is refused before anything changes. */
+static void test_bounds(void **state)
+{
+        struct order *o = order_of(state);
+        struct subjects many = {};
+        struct second_lock_spec spec = o->spec;
+
+        engage(o);
+        for (uint32_t i = 0; i < 8500000; i++)
+                assert_int_equal(idset_append(&many.uids, 2 * i, 2 * i), 0);
+        idset_normalize(&many.uids);
+        spec.subjects = &many;
+        assert_int_equal(second_lock_update(o->lock, &spec, NULL), -E2BIG);
+        subjects_clear(&many);
+        spec = o->spec;
+        o->cgroup = (struct second_lock_cgroup){.id = 1, .level = 32};
+        spec.n_cgroups = 1;
+        assert_int_equal(second_lock_engage(o->lock, &spec, NULL), -ERANGE);
+        spec = o->spec;
+        spec.name = "../up";
+        assert_int_equal(second_lock_engage(o->lock, &spec, NULL), -EINVAL);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                TEST(test_outlives_its_daemon),        TEST(test_leaves_nothing_behind),
+                TEST(test_orders_hold_each_by_itself), TEST(test_verify_finds_what_is_wrong),
+                TEST(test_open_says_why_not),          TEST(test_changes_leave_no_gap),
+                TEST(test_a_hundred_thousand),         TEST(test_bounds),
+        };
+
+        return cmocka_run_group_tests_name("second-lock-life", tests, lab_make, lab_end);
+}
