@@ -31,17 +31,21 @@ void nft_batch_fail(struct nft_batch *b, int error)
                 b->error = error;
 }
 
-/* The buffer moves when it grows: a message is written whole before the next is begun. */
+/* The buffer moves when it grows: a message is written whole before the next is begun. It is zeroed, because
+ * libmnl leaves the padding behind attributes as it was. */
 static bool make_room(struct nft_batch *b)
 {
+        size_t before = b->capacity;
         struct nft_batch_object *objects;
         char *buffer;
 
         if (b->error < 0)
                 return false;
         buffer = grow(b->buffer, &b->capacity, b->length + NFT_MESSAGE_MAX + 4096, 1);
-        if (buffer)
+        if (buffer) {
+                memset(buffer + before, 0, b->capacity - before);
                 b->buffer = buffer;
+        }
         objects = grow(b->objects, &b->objects_capacity, b->n_objects + 1, sizeof(*b->objects));
         if (objects)
                 b->objects = objects;

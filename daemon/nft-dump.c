@@ -21,7 +21,7 @@ struct dump {
 
 static int send_question(struct nft *n, const struct nft_question *q)
 {
-        _Alignas(struct nlmsghdr) char buffer[1024];
+        _Alignas(struct nlmsghdr) char buffer[1024] = {0}; /* the padding behind attributes, too */
         uint16_t flags = q->dump ? NLM_F_DUMP : NLM_F_ACK;
         struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, q->type, NFPROTO_INET, flags, ++n->sequence);
 

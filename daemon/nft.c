@@ -112,6 +112,9 @@ int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error)
 
         nft_batch_begin(&b, n, r->table);
         nft_put_hooks(&b, r->table, r, r->order);
+        /* A packet under way while the hooks were last taken off may have been noted down after that. */
+        nft_flush_set(&b, r->table, SET_ATTEMPTS4);
+        nft_flush_set(&b, r->table, SET_ATTEMPTS6);
         return nft_batch_send(&b, ret_error);
 }
 
