@@ -331,6 +331,7 @@ class Lab:
         """Power off and on: what was in the kernel is gone, what was on disk is not. The daemon is not started."""
         if self.daemon.running():
             self.daemon.end(signal.SIGKILL)
+        self.world.check(["/usr/sbin/ip", "link", "delete", "world0"])
         self.host.close()
         self.boot()
 

