@@ -144,13 +144,20 @@ class Daemon:
         return self.process.returncode
 
     def descriptors(self):
-        return sorted(os.readlink(f"/proc/{self.pid}/fd/{fd}").split(":")[0] for fd in os.listdir(f"/proc/{self.pid}/fd"))
+        """What kinds of them it holds, one entry each."""
+        found = []
+        for number in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                found.append(os.readlink(f"/proc/{self.pid}/fd/{number}").split(":")[0])
+            except FileNotFoundError:
+                pass  # closed since
+        return sorted(found)
 
 
 class Lab:
     """To be used in a with statement, or closed in a finally."""
 
-    def __init__(self, configuration=CONFIGURATION, start=True):
+    def __init__(self, configuration=CONFIGURATION, start=True, people=PEOPLE):
         self.name = f"lockdown-lab-{os.getpid()}-{next(_labs)}"
         self.directory = tempfile.mkdtemp(prefix=self.name + "-")
         self.host = self.world = self.far = self.near = self.marker = self.journal = self.daemon = None
@@ -161,7 +168,7 @@ class Lab:
         self.wrapper = ()
         _sweep()
         try:
-            self._files()
+            self._files(people)
             os.mkdir(self.cgroup)
             self.configure(configuration)
             self.world = Machine(["net"])
@@ -175,7 +182,7 @@ class Lab:
 
     # --- how it is made ---
 
-    def _files(self):
+    def _files(self, people):
         os.chmod(self.directory, 0o755)
         for name in ("configuration", "state", "run", "etc", "bin"):
             os.mkdir(self.path(name), 0o755)
@@ -195,7 +202,7 @@ class Lab:
                 shutil.copy(source, os.path.join(etc, name))
         users = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/nonexistent:/bin/false\n"
         groups = "root:x:0:\nnogroup:x:65534:\n"
-        for person in PEOPLE:
+        for person in people:
             users += f"{person.name}:x:{person.uid}:{person.gid}::/:/bin/sh\n"
             if person.uid == person.gid:
                 groups += f"{person.name}:x:{person.gid}:\n"

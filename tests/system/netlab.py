@@ -241,10 +241,13 @@ class Machine:
 
     def enter(self, who=None):
         self._join_cgroup()
-        for fd in self.fds:
-            setns(fd)
+        self.enter_namespaces()
         if who and who is not ROOT:
             who.become()
+
+    def enter_namespaces(self):
+        for fd in self.fds:
+            setns(fd)
 
     def path(self, path):
         """How the test's own process reaches PATH of this machine."""

@@ -319,3 +319,64 @@ def test_each_of_several_orders_holds_by_itself(lab):
     assert_free(lab, ALICE, ("tcp",))
     lab.do("lift", "third")
     assert_free(lab, BOB, ("tcp",))
+
+
+# --- what is not a socket of the subject's own on this host ---
+
+
+def test_forward_deny(labs):
+    """A container behind this host: with Forward=deny it loses the outside, too; with the default it does not."""
+    own = labs("[Profile keep]\nGroups=staff\n[Profile deny]\nGroups=staff\nForward=deny\n")
+    container = lab_.Machine(["net"])
+    try:
+        ip = ["/usr/sbin/ip", "-batch", "-"]
+        own.host.check(["/usr/sbin/ip", "link", "add", "ve-c", "type", "veth", "peer", "name", "eth0", "netns",
+                        str(container.anchor.pid)])
+        own.host.check(ip, stdin="addr add 10.98.0.1/24 dev ve-c\nlink set ve-c up\n")
+        own.host.call(lab_._write, "/proc/sys/net/ipv4/ip_forward", "1", None)
+        container.check(ip, stdin="addr add 10.98.0.2/24 dev eth0\nlink set eth0 up\nroute add default via 10.98.0.1\n")
+        own.world.check(ip, stdin=f"route add 10.98.0.0/24 via {HOST4}\n")
+
+        def through(dst):
+            spec = own.spec("tcp", dst)
+            mark = own.mark()
+            result = container.call(lab_.probes.probe, spec)
+            return result["reply"], any(lab_.seen(p, spec) for p in own.packets(mark))
+
+        assert through(INTERNET4) == (True, True)
+        own.do("order", "keep")
+        assert through(INTERNET4) == (True, True)
+        own.do("order", "deny")
+        assert through(INTERNET4) == (None, False)
+        assert through(INTERNAL4) == (True, True)
+        own.do("lift", "deny")
+        assert through(INTERNET4) == (True, True)
+    finally:
+        container.close()
+
+
+def test_sessions(labs):
+    """With Sessions=yes what was started from a member's login is blocked, whatever uid it has by now."""
+    own = labs("[Profile plain]\nGroups=staff\n[Profile sessions]\nGroups=staff\nSessions=yes\n")
+    scope = f"{own.cgroup}/user.slice/user-{ALICE.uid}.slice/session-1.scope"
+    lab_.os.makedirs(scope)
+
+    def inside_session(specs):
+        with open(f"{scope}/cgroup.procs", "w", encoding="ascii") as f:
+            f.write("0")
+        own.host.enter_namespaces()
+        MALLORY.become()
+        return lab_.probes.probe_all(specs)
+
+    def probe():
+        specs = [own.spec("tcp", INTERNET4), own.spec("udp", INTERNET6)]
+        mark = own.mark()
+        task = lab_.netlab.fork_task(lambda: None, inside_session, specs)
+        return own._judge(specs, task.result(), mark)
+
+    assert_passed(probe())
+    own.do("order", "plain")
+    assert_passed(probe())
+    own.do("order", "sessions")
+    assert_refused(probe())
+    assert_free(own, MALLORY, ("tcp", "udp"))
