@@ -445,7 +445,8 @@ int nft_read_set(struct nft *n, const char *table, enum rs_set_id id, struct rs_
         if (r == 0 && is_tree(id)) {
                 r = pair_up(&reader, &set);
         } else if (r == 0) {
-                set = (struct rs_set){.present = true, .n = reader.n, .elements = TAKE_PTR(reader.entries)};
+                set = (struct rs_set){.present = true, .n = reader.n, .elements = reader.entries};
+                reader.entries = NULL;
                 rs_set_sort(&set, id);
         }
         free(reader.entries);

@@ -8,55 +8,15 @@
 
 #include <cmocka.h>
 
-#include "kernel-net.h"
-#include "nft-internal.h"
-#include "ruleset-cases.h"
+#include "nft-fixture.h"
 #include <time.h>
 
-static const struct person member = {1000, 1000};
-
-/* Each test: a fresh namespace, its socket, and the ruleset of a case. */
-struct fixture {
-        struct kernel_net net;
-        struct nft *nft;
-        struct ruleset_input in;
-        struct ruleset *r;
-};
-
-static int set_up(void **state)
-{
-        struct fixture *f = calloc(1, sizeof(*f));
-        char *error = NULL;
-
-        assert_non_null(f);
-        kernel_net_open(&f->net);
-        if (!f->net.missing && nft_open(&f->nft, &error) < 0)
-                f->net.missing = "the kernel has no nf_tables";
-        free(error);
-        *state = f;
-        return 0;
-}
-
-static int tear_down(void **state)
+/* The fixture with the ruleset of case NAME, which the kernel is not given yet; NULL: with none. */
+static struct fixture *prepare(void **state, const char *name)
 {
         struct fixture *f = *state;
 
-        nft_close(f->nft);
-        kernel_net_close(&f->net);
-        ruleset_free(f->r);
-        input_clear(&f->in);
-        free(f);
-        return 0;
-}
-
-static struct fixture *begin(void **state, const char *name)
-{
-        struct fixture *f = *state;
-
-        if (f->net.missing) {
-                print_message("skipped: %s\n", f->net.missing);
-                skip();
-        }
+        need_kernel(f);
         if (name) {
                 fill_input(&f->in, find_case(name));
                 f->r = build_ruleset(&f->in, find_case(name), NULL, 0);
@@ -80,7 +40,7 @@ static void assert_same(struct fixture *f, const struct ruleset *r, bool engaged
                 fail_msg("%d: %s", e, difference ? difference : strerror(-e));
 }
 
-static void put(struct fixture *f, const struct ruleset *r, bool engaged)
+static void load(struct fixture *f, const struct ruleset *r, bool engaged)
 {
         char *error = NULL;
 
@@ -108,7 +68,7 @@ static char *listing(void)
  * golden text. */
 static void test_same_as_golden_text(void **state)
 {
-        struct fixture *f = begin(state, NULL);
+        struct fixture *f = prepare(state, NULL);
 
         for (size_t i = 0; i < ELEMENTSOF(ruleset_cases); i++) {
                 const struct ruleset_case *c = &ruleset_cases[i];
@@ -119,7 +79,7 @@ static void test_same_as_golden_text(void **state)
 
                 fill_input(&in, c);
                 r = build_ruleset(&in, c, NULL, 0);
-                put(f, r, true);
+                load(f, r, true);
                 ours = listing();
                 assert_non_null(strstr(ours, "hook postrouting"));
                 assert_done(nft_delete(f->nft, c->name, &error), error);
@@ -135,7 +95,7 @@ static void test_same_as_golden_text(void **state)
 /* Created, staged, read and compared: every case, also where the kernel knows no ownership. */
 static void test_life_of_a_table(void **state)
 {
-        struct fixture *f = begin(state, NULL);
+        struct fixture *f = prepare(state, NULL);
 
         for (size_t i = 0; i < 2 * ELEMENTSOF(ruleset_cases); i++) {
                 const struct ruleset_case *c = &ruleset_cases[i / 2];
@@ -149,7 +109,7 @@ static void test_life_of_a_table(void **state)
                         f->nft->table_flags = 0;
                 fill_input(&in, c);
                 r = build_ruleset(&in, c, cgroups, c->sessions ? 2 : 0);
-                put(f, r, false);
+                load(f, r, false);
                 assert_done(nft_engage(f->nft, r, &error), error);
                 assert_same(f, r, true);
                 assert_int_equal(nft_verify(f->nft, r, false, &error), 1);
@@ -166,7 +126,7 @@ static void test_life_of_a_table(void **state)
                 assert_same(f, r, false);
                 /* Once more is no harm. */
                 assert_done(nft_disengage(f->nft, r, &error), error);
-                put(f, r, true);
+                load(f, r, true);
                 assert_done(nft_delete(f->nft, c->name, &error), error);
                 assert_done(nft_delete(f->nft, c->name, &error), error);
                 assert_int_equal(nft_verify(f->nft, r, false, &error), 1);
@@ -178,7 +138,7 @@ static void test_life_of_a_table(void **state)
 
 static void test_read_back_nothing(void **state)
 {
-        struct fixture *f = begin(state, NULL);
+        struct fixture *f = prepare(state, NULL);
         struct subjects s;
         struct destinations d;
         struct attempts a;
@@ -197,11 +157,11 @@ static void test_read_back_nothing(void **state)
 /* An error names the object, and nothing of the transaction stays. */
 static void test_error_names_the_object(void **state)
 {
-        struct fixture *f = begin(state, "staff");
+        struct fixture *f = prepare(state, "staff");
         _cleanup_free_ char *before = NULL, *after = NULL;
         char *error = NULL;
 
-        put(f, f->r, true);
+        load(f, f->r, true);
         before = listing();
         assert_int_equal(nft_engage(f->nft, f->r, &error), -EEXIST);
         assert_string_equal(error, "the kernel refused chain output of table lockdown-staff: File exists");
@@ -268,13 +228,13 @@ static void test_tampering_is_found(void **state)
                 {"nft add table inet lockdown-staff '{ flags dormant; }'", "is dormant"},
                 {"nft delete table inet lockdown-staff", "is gone"},
         };
-        struct fixture *f = begin(state, "staff");
+        struct fixture *f = prepare(state, "staff");
 
         f->nft->table_flags = 0;
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 _cleanup_free_ char *difference = NULL;
 
-                put(f, f->r, true);
+                load(f, f->r, true);
                 if (!shell("%s", cases[i].command))
                         fail_msg("failed: %s", cases[i].command);
                 if (nft_verify(f->nft, f->r, true, &difference) != 1)
@@ -288,13 +248,13 @@ static void test_tampering_is_found(void **state)
 static void test_catch_all_is_found(void **state)
 {
         enum { CATCH_ALL = 0x2 };
-        struct fixture *f = begin(state, "staff");
+        struct fixture *f = prepare(state, "staff");
         _cleanup_batch_ struct nft_batch b = {0};
         struct nlmsghdr *message;
         struct nlattr *list, *element;
         char *error = NULL;
 
-        put(f, f->r, true);
+        load(f, f->r, true);
         nft_batch_begin(&b, f->nft, "lockdown-staff");
         message = nft_batch_message(&b, NFT_MSG_NEWSETELEM, NLM_F_CREATE, "element", "all");
         mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, "lockdown-staff");
@@ -311,7 +271,7 @@ static void test_catch_all_is_found(void **state)
         assert_int_equal(nft_verify(f->nft, f->r, true, &error), 1);
         assert_string_equal(error, "table lockdown-staff has elements in set allow4 that make no sense");
         free(error);
-        put(f, f->r, true);
+        load(f, f->r, true);
         assert_false(gets_out(&f->net, member, "8.8.8.8:1000/udp"));
 }
 
@@ -329,9 +289,9 @@ static void test_updates(void **state)
                 {{2000, 2010}, {0, 0}, {0, 0}},                     /* none left of two kinds */
                 {{2000, 2010}, {100000, 165535}, {1100, 1100}},     /* and back */
         };
-        struct fixture *f = begin(state, "staff");
+        struct fixture *f = prepare(state, "staff");
 
-        put(f, f->r, true);
+        load(f, f->r, true);
         for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
                 struct ruleset *next;
                 struct subjects *s = &f->in.subjects;
@@ -357,13 +317,13 @@ static void test_updates(void **state)
 /* The destinations may change by an update, too. */
 static void test_update_destinations(void **state)
 {
-        struct fixture *f = begin(state, "services");
+        struct fixture *f = prepare(state, "services");
         _cleanup_input_ struct ruleset_input in = {0};
         _cleanup_(ruleset_freep) struct ruleset *next = NULL;
         struct ruleset_case other = *find_case("services");
         char *error = NULL;
 
-        put(f, f->r, true);
+        load(f, f->r, true);
         other.allow[1] = "203.0.113.10:440-450/tcp";
         other.allow[2] = "0.0.0.0/1";
         other.allow[3] = NULL;
@@ -378,12 +338,12 @@ static void test_update_destinations(void **state)
 
 static void test_update_of_another_structure(void **state)
 {
-        struct fixture *f = begin(state, "staff");
+        struct fixture *f = prepare(state, "staff");
         _cleanup_input_ struct ruleset_input in = {0};
         _cleanup_(ruleset_freep) struct ruleset *other = NULL;
         char *error = NULL;
 
-        put(f, f->r, true);
+        load(f, f->r, true);
         fill_input(&in, find_case("everyone"));
         other = build_ruleset(&in, find_case("everyone"), NULL, 0);
         assert_int_equal(nft_update(f->nft, f->r, other, &error), -EINVAL);
@@ -395,12 +355,12 @@ static void test_update_of_another_structure(void **state)
 /* What an update cannot do to the kernel's table it does not do by half. */
 static void test_update_of_a_tampered_table(void **state)
 {
-        struct fixture *f = begin(state, "staff");
+        struct fixture *f = prepare(state, "staff");
         _cleanup_(ruleset_freep) struct ruleset *next = NULL;
         _cleanup_free_ char *before = NULL, *after = NULL, *error = NULL;
 
         f->nft->table_flags = 0;
-        put(f, f->r, true);
+        load(f, f->r, true);
         assert_true(shell("nft delete element inet lockdown-staff uids '{ 1000 }'"));
         before = listing();
         idset_clear(&f->in.subjects.uids);
@@ -410,7 +370,7 @@ static void test_update_of_a_tampered_table(void **state)
         assert_non_null(strstr(error, "the removal from set uids of table lockdown-staff"));
         after = listing();
         assert_string_equal(before, after);
-        put(f, next, true);
+        load(f, next, true);
 }
 
 struct other_daemon {
@@ -471,7 +431,7 @@ static void assert_listed(struct fixture *f, bool owned, bool foreign, bool enga
 
 static void test_ownership(void **state)
 {
-        struct fixture *f = begin(state, "staff");
+        struct fixture *f = prepare(state, "staff");
         struct other_daemon other;
         char *error = NULL;
 
@@ -511,8 +471,44 @@ static void test_ownership(void **state)
         assert_done(nft_delete(f->nft, "staff", &error), error);
         other = start_other(f->r);
         stop_other(other);
-        put(f, f->r, false);
+        load(f, f->r, false);
         assert_listed(f, true, false, false);
+}
+
+static void assert_order(struct fixture *f, const char *order)
+{
+        struct nft_table *tables = NULL;
+        size_t n = 0;
+
+        assert_int_equal(nft_list(f->nft, &tables, &n), 0);
+        assert_int_equal(n, 1);
+        assert_string_equal(tables[0].order, order);
+        nft_tables_free(tables, n);
+}
+
+/* The hooks say which order they are of, whatever happens to the table under them. */
+static void test_hooks_name_their_order(void **state)
+{
+        static const char id[] = "0123456789abcdef0123456789abcdef";
+        struct fixture *f = prepare(state, "staff");
+        _cleanup_(ruleset_freep) struct ruleset *next = NULL;
+        char *error = NULL;
+
+        load(f, f->r, false);
+        ruleset_set_order(f->r, id);
+        assert_order(f, "");
+        assert_done(nft_engage(f->nft, f->r, &error), error);
+        assert_order(f, id);
+        /* An update knows nothing of the order, and hooks up the table anew for the ranges' sake. */
+        append_id(&f->in.subjects.uid_ranges, 500000, 565535);
+        next = build_ruleset(&f->in, find_case("staff"), NULL, 0);
+        assert_done(nft_update(f->nft, f->r, next, &error), error);
+        assert_same(f, next, true);
+        assert_order(f, id);
+        load(f, f->r, true);
+        assert_order(f, id);
+        assert_done(nft_disengage(f->nft, f->r, &error), error);
+        assert_order(f, "");
 }
 
 static double milliseconds(void)
@@ -525,7 +521,7 @@ static double milliseconds(void)
 
 static void test_hundred_thousand(void **state)
 {
-        struct fixture *f = begin(state, NULL);
+        struct fixture *f = prepare(state, NULL);
         const struct ruleset_case *c = find_case("staff");
         double t[6];
         char *error = NULL;
@@ -560,8 +556,6 @@ static void test_hundred_thousand(void **state)
                 t[1] - t[0], t[2] - t[1], t[3] - t[2], t[4] - t[3], milliseconds() - t[5]);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -576,6 +570,7 @@ int main(void)
                 TEST(test_update_of_another_structure),
                 TEST(test_update_of_a_tampered_table),
                 TEST(test_ownership),
+                TEST(test_hooks_name_their_order),
                 TEST(test_hundred_thousand),
         };
 
