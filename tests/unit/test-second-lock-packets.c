@@ -98,6 +98,11 @@ static void test_detours_and_fragments4(void **state)
                 assert_int_equal(raw4_arrives(sender, capture, OUTSIDE4, OUTSIDE4, 0, 3), !locked);
                 assert_true(raw4_arrives(sender, capture, INSIDE4, INSIDE4, 0, 3));
         }
+        allow(o, OUTSIDE4 ":9/udp");
+        finish(o);
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), 0);
+        assert_true(raw4_arrives(sender, capture, OUTSIDE4, OUTSIDE4, 0, 0));
+        assert_false(raw4_arrives(sender, capture, OUTSIDE4, OUTSIDE4, 0, 3));
         close(sender);
         close(others);
         close(capture);
