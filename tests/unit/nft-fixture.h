@@ -18,6 +18,7 @@ struct fixture {
         struct ruleset_input in;
         struct ruleset *r;
         const char *name;
+        char slice[96], session[128]; /* control groups that the test made, or empty */
 };
 
 static int set_up(void **state)
@@ -46,6 +47,10 @@ static int tear_down(void **state)
         struct fixture *f = *state;
 
         drop_ruleset(f);
+        if (f->session[0])
+                (void)rmdir(f->session);
+        if (f->slice[0])
+                (void)rmdir(f->slice);
         nft_close(f->nft);
         kernel_net_close(&f->net);
         free(f);

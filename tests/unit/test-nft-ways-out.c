@@ -381,7 +381,6 @@ static void test_sessions(void **state)
 {
         struct fixture *f = begin(state, "sessions");
         const char *cgroup = cgroup_root();
-        char slice[96], session[128];
         struct in_session s;
         struct stat st;
 
@@ -389,17 +388,14 @@ static void test_sessions(void **state)
                 print_message("skipped: no cgroup2 is mounted\n");
                 skip();
         }
-        (void)snprintf(slice, sizeof(slice), "%s/lockdown-test-%d.slice", cgroup, (int)getpid());
-        (void)snprintf(session, sizeof(session), "%s/user-1000.slice", slice);
-        if (mkdir(slice, 0755) < 0 || mkdir(session, 0755) < 0 || stat(session, &st) < 0) {
-                (void)rmdir(slice);
+        (void)snprintf(f->slice, sizeof(f->slice), "%s/lockdown-test-%d.slice", cgroup, (int)getpid());
+        (void)snprintf(f->session, sizeof(f->session), "%s/user-1000.slice", f->slice);
+        if (mkdir(f->slice, 0755) < 0 || mkdir(f->session, 0755) < 0 || stat(f->session, &st) < 0) {
                 print_message("skipped: no control group can be made\n");
                 skip();
         }
-        (void)snprintf(s.procs, sizeof(s.procs), "%s/cgroup.procs", session);
+        (void)snprintf(s.procs, sizeof(s.procs), "%s/cgroup.procs", f->session);
         check_session(f, &s, st.st_ino);
-        assert_int_equal(rmdir(session), 0);
-        assert_int_equal(rmdir(slice), 0);
 }
 
 int main(void)
