@@ -129,6 +129,7 @@ int lockdown_sync(struct lockdown *l)
                 return r;
         }
         take_loaded(l, TAKE_PTR(new), l->order != NULL);
+        lockdown_second_sync(l);
         return 0;
 }
 
@@ -258,6 +259,7 @@ static int engage_table(struct lockdown *l)
                 r = nft_engage(l->manager->nft, l->loaded, &error);
                 if (r >= 0) {
                         l->engaged = true;
+                        lockdown_second_sync(l);
                         return 0;
                 }
                 /* what was staged is not there any more, or differs: load all of it */
@@ -313,6 +315,7 @@ static void resume(struct lockdown *l)
 {
         l->order->state = ORDER_ACTIVE;
         l->order->ended_at = 0;
+        lockdown_second_sync(l);
         lockdown_save(l);
         lockdown_arm_expiry(l);
 }
@@ -342,7 +345,9 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         l->expiry = sd_event_source_disable_unref(l->expiry);
         lockdown_sever(l, NULL); /* what was queued under the lock must not go out behind it */
         lockdown_collect(l);
-        r = disengage_table(l);
+        r = lockdown_second_end(l);
+        if (r >= 0)
+                r = disengage_table(l);
         if (r < 0) {
                 resume(l);
                 return r;

@@ -10,6 +10,7 @@
 #include "manager.h"
 #include "nft.h"
 #include "resolver.h"
+#include "second-lock.h"
 #include "sessions.h"
 #include "sever.h"
 #include "store.h"
@@ -49,6 +50,8 @@ struct lockdown {
         struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours */
         bool engaged;
         char *kernel_problem; /* why the kernel does not hold what it should, or NULL */
+        bool second_engaged;
+        char *second_problem; /* why the second lock is not in place as it should be, or NULL */
         char *save_problem;   /* why the order would not survive a reboot, or NULL */
 
         sd_event_source *expiry;
@@ -59,7 +62,9 @@ struct manager {
         char *configuration_dir;
         int lock_fd; /* held for life: one daemon at a time */
         struct nft *nft;
-        struct sever *sever; /* NULL where the kernel cannot */
+        struct sever *sever;        /* NULL where the kernel cannot */
+        struct second_lock *second; /* NULL where there is none: */
+        char *second_problem;       /* … because */
         struct resolver *resolver;
         struct store *store;
         struct sessions *sessions; /* may be NULL */
@@ -129,6 +134,14 @@ void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
 int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
                  struct order **ret_ended);
 void lockdown_arm_expiry(struct lockdown *l);
+
+/* ---- manager-second.c ---- */
+/* Brings the second lock in line with order, plan and members; what goes wrong stands in second_problem. */
+void lockdown_second_sync(struct lockdown *l);
+/* Takes it off. 0, or -errno with second_problem: it still holds. */
+int lockdown_second_end(struct lockdown *l);
+/* At start, when the orders are back: removes second locks that belong to none. */
+void manager_second_sort_out(struct manager *m);
 
 /* ---- manager-recover.c ---- */
 /* For a table in force whose order is lost. The plan in words that says what the table does (the caller

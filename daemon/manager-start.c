@@ -70,6 +70,7 @@ static void take_over(struct lockdown *l)
                 r = nft_verify(m->nft, expected, true, &difference);
         if (r == 0) {
                 l->loaded = TAKE_PTR(expected);
+                lockdown_second_sync(l);
                 audit(AUDIT_ADOPTED, LOG_NOTICE, l->order, NULL, "%s was still in force and is taken over",
                       l->name);
                 return;
@@ -274,6 +275,7 @@ static int sort_out_tables(struct manager *m, const struct config *c, char **ret
         for (size_t i = 0; i < n; i++)
                 sort_out_table(m, &tables[i], c);
         nft_tables_free(tables, n);
+        manager_second_sort_out(m);
         return 0;
 }
 

@@ -54,6 +54,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         free(l->members_problem);
         free(l->kernel_problem);
         free(l->save_problem);
+        free(l->second_problem);
         free(l->name);
         free(l);
         return NULL;
@@ -200,6 +201,8 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
                 if (l->kernel_problem && l->have_members && lockdown_sync(l) >= 0)
                         audit(AUDIT_REPAIRED, LOG_NOTICE, l->order, NULL,
                               "%s: the rules are as they should be again", l->name);
+                if (l->order && l->second_problem && !l->kernel_problem)
+                        lockdown_second_sync(l);
                 if (l->order && l->save_problem) {
                         lockdown_save(l);
                         if (!l->save_problem)
@@ -292,6 +295,17 @@ static int take_lock(struct manager *m, const char *runtime, char **ret_error)
         return 0;
 }
 
+static void open_second_lock(struct manager *m)
+{
+        int r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
+
+        if (r >= 0)
+                return;
+        if (!m->second_problem)
+                set_problem(&m->second_problem, "%s", strerror(-r));
+        audit_log(LOG_WARNING, "no second lock on this machine: %s", m->second_problem);
+}
+
 static int open_edges(struct manager *m, const struct manager_paths *paths, char **ret_error)
 {
         int r = take_lock(m, paths->runtime, ret_error);
@@ -308,6 +322,7 @@ static int open_edges(struct manager *m, const struct manager_paths *paths, char
                           "this kernel cannot destroy sockets (CONFIG_INET_DIAG_DESTROY): an order refuses "
                           "packets, but connections stay open and what a program had queued when it was "
                           "killed still goes out");
+        open_second_lock(m);
         r = resolver_new(m->event, paths->executable, &m->resolver);
         if (r >= 0)
                 r = watch_new(m->event, on_accounts_changed, m, &m->watch);
@@ -377,6 +392,8 @@ struct manager *manager_free(struct manager *m)
         sessions_free(m->sessions);
         resolver_free(m->resolver);
         sever_close(m->sever);
+        second_lock_close(m->second);
+        free(m->second_problem);
         nft_close(m->nft);
         store_close(m->store);
         config_free(m->config);

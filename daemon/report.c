@@ -185,6 +185,19 @@ static void put_plan(struct builder *b, const struct profile *p)
         put(b, "sessions", json_boolean(p->sessions));
 }
 
+static json_t *second_lock_json(const struct lockdown *l)
+{
+        const struct manager *m = l->manager;
+
+        if (!lockdown_profile(l)->second_lock)
+                return json_string("off (SecondLock=no)");
+        if (l->second_problem)
+                return json_sprintf("NOT in force as it should be: %s", l->second_problem);
+        if (l->second_engaged)
+                return json_string("in force");
+        return json_sprintf("not available: %s", m->second_problem ? m->second_problem : "not engaged");
+}
+
 static void put_locks(struct builder *b, const struct lockdown *l)
 {
         struct builder locks = begin();
@@ -193,7 +206,7 @@ static void put_locks(struct builder *b, const struct lockdown *l)
         if (l->kernel_problem && asprintf(&not, "NOT in force as it should be: %s", l->kernel_problem) < 0)
                 not = NULL;
         put(&locks, "nftables", json_string(l->kernel_problem ? (not ? not : "NOT in force") : "in force"));
-        put(&locks, "second_lock", json_string("not available in this version"));
+        put(&locks, "second_lock", second_lock_json(l));
         put(b, "locks", finish(&locks));
 }
 
@@ -286,6 +299,8 @@ json_t *report_warnings(const struct lockdown *l)
                 return NULL;
         if (l->kernel_problem)
                 warn(list, "the kernel does not hold what it should: %s", l->kernel_problem);
+        if (l->second_problem)
+                warn(list, "the second lock is not in place as it should be: %s", l->second_problem);
         if (l->save_problem)
                 warn(list, "this order will not survive a reboot, it could not be saved: %s",
                      l->save_problem);

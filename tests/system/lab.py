@@ -340,6 +340,10 @@ class Lab:
             self.daemon.end(signal.SIGKILL)
         self.world.check(["/usr/sbin/ip", "link", "delete", "world0"])
         self.host.close()
+        problems = []
+        _remove_cgroup(self.cgroup, problems)  # and with it what programs were attached there
+        assert not problems, problems
+        os.mkdir(self.cgroup)
         self.boot()
 
     def ctl(self, *args, who=ROOT, timeout=15.0, env=None):
@@ -418,7 +422,7 @@ class Lab:
         request = json.dumps({"specs": specs})
         out = self.host.check(["/usr/bin/unshare", "-U", "--map-auto", "--map-root-user", "/usr/bin/setpriv", "--reuid",
                                "33", "--regid", "33", "--clear-groups", "/usr/bin/python3", self.path("bin/probes.py")],
-                              who=who, stdin=request, env=self.environment())
+                              who=who, stdin=request, env=self.environment(), join=True)
         answer = json.loads(out)
         assert answer["uid"] == 33
         return self._judge(specs, answer["results"], mark)

@@ -239,8 +239,9 @@ class Machine:
             with open(f"{self.cgroup}/cgroup.procs", "w", encoding="ascii") as f:
                 f.write("0")
 
-    def enter(self, who=None):
-        self._join_cgroup()
+    def enter(self, who=None, join=True):
+        if join:
+            self._join_cgroup()
         self.enter_namespaces()
         if who and who is not ROOT:
             who.become()
@@ -268,19 +269,20 @@ class Machine:
         finally:
             self.tasks.remove(task)
 
-    def popen(self, argv, who=None, **kwargs):
+    def popen(self, argv, who=None, join=True, **kwargs):
         def prepare():
             signal.setitimer(signal.ITIMER_REAL, 0)
-            self.enter(who)
+            self.enter(who, join)
             die_with_parent()
 
         program = subprocess.Popen(argv, preexec_fn=prepare, **kwargs)  # pylint: disable=consider-using-with
         self.programs.append(program)
         return program
 
-    def run(self, argv, who=None, timeout=30.0, stdin=None, env=None):
-        """A program's CompletedProcess (text)."""
-        program = self.popen(argv, who, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+    def run(self, argv, who=None, timeout=30.0, stdin=None, env=None, join=False):
+        """A program's CompletedProcess (text). JOIN: in the machine's control group, too, which costs a grace period
+        of the kernel's and which tools do not need."""
+        program = self.popen(argv, who, join, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         try:
             out, err = program.communicate(stdin, timeout)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Again and again: nothing is left behind, and the sanitizers have nothing to say."""
 
+import collections
 import os
 import shutil
 import signal
@@ -35,7 +36,8 @@ def test_a_hundred_cycles_leave_nothing_behind(labs):
     for _ in range(3):  # warm up: caches, the worker
         lab.do("order", "staff")
         lab.do("lift", "staff")
-    descriptors, tables = lab.daemon.descriptors(), lab.tables()
+    tables = lab.tables()
+    descriptors = lab.daemon.descriptors()  # of the last callers, perhaps one is still being closed
     ruleset = _without_attempts(lab.ruleset())
     memory = _resident(lab)
     streams = [lab.host.spawn(probes.stream, dst, 9500, 0.002, "try", who=who)
@@ -65,10 +67,8 @@ def test_a_hundred_cycles_leave_nothing_behind(labs):
         task.kill()
     assert lab.tables() == tables
     assert _without_attempts(lab.ruleset()) == ruleset
-    try:
-        netlab.wait_for(lambda: lab.daemon.descriptors() == descriptors, 5.0)
-    except netlab.Late:
-        assert lab.daemon.descriptors() == descriptors
+    netlab.wait_for(lambda: not collections.Counter(lab.daemon.descriptors()) - collections.Counter(descriptors), 5.0,
+                    "no descriptor more than before")
     assert not _sockets(lab, ALICE) and not _sockets(lab, BOB)
     assert os.listdir(lab.path("state/orders")) == []
     assert _resident(lab) < memory + 4096, "kilobytes"
@@ -116,7 +116,8 @@ def test_valgrind_has_nothing_to_say(labs):
     lab.do("lift", "staff")
     lab.daemon.end()
     lab.wrapper = ("/usr/bin/valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--track-fds=no",
-                   "--errors-for-leak-kinds=definite,indirect,possible", "--log-file=" + lab.path("valgrind"))
+                   "--errors-for-leak-kinds=definite,indirect,possible", "--log-file=" + lab.path("valgrind"),
+                   "--suppressions=" + os.path.join(os.path.dirname(os.path.abspath(__file__)), "valgrind.supp"))
     for _ in range(2):  # the second time it adopts what the first one left
         lab.start()
         _tour(lab, directory=False)

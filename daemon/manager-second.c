@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "manager-internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* The second lock beside the first: it holds without the first being asked, so what goes wrong with it is
+ * told, but never a reason to take the first one off. */
+
+/* What L's order asks of it. The result points into SUBJECTS and CGROUPS, which the caller clears. */
+static int make_spec(const struct lockdown *l, struct subjects *subjects, struct second_lock_cgroup **cgroups,
+                     struct second_lock_spec *ret)
+{
+        _cleanup_free_ uint64_t *ids = NULL;
+        size_t n = 0;
+        int r = lockdown_subjects(l, subjects);
+
+        if (r >= 0 && subjects->sessions && l->manager->sessions)
+                r = sessions_cgroups(l->manager->sessions, &subjects->uids, &ids, &n);
+        if (r < 0)
+                return r;
+        *cgroups = calloc(n + 1, sizeof(**cgroups));
+        if (!*cgroups)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                (*cgroups)[i] = (struct second_lock_cgroup){.id = ids[i], .level = SESSION_CGROUP_LEVEL};
+        *ret = (struct second_lock_spec){.name = l->name,
+                                         .subjects = subjects,
+                                         .destinations = &lockdown_profile(l)->destinations,
+                                         .cgroups = *cgroups,
+                                         .n_cgroups = n};
+        return 0;
+}
+
+static bool wanted(const struct lockdown *l)
+{
+        return l->order && lockdown_profile(l)->second_lock && l->manager->second;
+}
+
+/* Takes over what an earlier daemon left, if it holds as it should. */
+static bool adopted(struct lockdown *l, const struct second_lock_spec *spec)
+{
+        struct second_lock *second = l->manager->second;
+        _cleanup_free_ char *difference = NULL;
+
+        return second_lock_adopt(second, l->name, NULL) >= 0 &&
+               second_lock_verify(second, spec, &difference) == 0;
+}
+
+static int bring_into_line(struct lockdown *l, const struct second_lock_spec *spec, char **ret_error)
+{
+        struct second_lock *second = l->manager->second;
+
+        if (l->second_engaged && second_lock_update(second, spec, ret_error) >= 0)
+                return 0;
+        if (!l->second_engaged && adopted(l, spec))
+                return 0;
+        free(*ret_error);
+        *ret_error = NULL;
+        return second_lock_engage(second, spec, ret_error);
+}
+
+void lockdown_second_sync(struct lockdown *l)
+{
+        _cleanup_subjects_ struct subjects subjects = {0};
+        _cleanup_free_ struct second_lock_cgroup *cgroups = NULL;
+        _cleanup_free_ char *error = NULL;
+        struct second_lock_spec spec;
+        int r;
+
+        if (!wanted(l)) {
+                if (l->second_engaged) /* SecondLock=no came with a reload */
+                        (void)lockdown_second_end(l);
+                return;
+        }
+        r = make_spec(l, &subjects, &cgroups, &spec);
+        if (r >= 0)
+                r = bring_into_line(l, &spec, &error);
+        if (r < 0) {
+                set_problem(&l->second_problem, "%s", error ? error : strerror(-r));
+                audit_log(LOG_ERR, "%s: the second lock is not in place as it should be: %s", l->name,
+                          l->second_problem);
+                return;
+        }
+        l->second_engaged = true;
+        set_problem(&l->second_problem, NULL);
+        /* the next order finds its programs loaded */
+        (void)second_lock_prepare(l->manager->second, NULL);
+}
+
+int lockdown_second_end(struct lockdown *l)
+{
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        if (!l->manager->second)
+                return 0;
+        r = second_lock_disengage(l->manager->second, l->name, &error);
+        if (r < 0) {
+                set_problem(&l->second_problem, "%s", error ? error : strerror(-r));
+                return r;
+        }
+        l->second_engaged = false;
+        set_problem(&l->second_problem, NULL);
+        return 0;
+}
+
+/* A second lock that belongs to no order is what a daemon left that died in the middle of a lift: the order
+ * was saved as ended before it began to remove anything, and tables found in force have become orders by now.
+ */
+void manager_second_sort_out(struct manager *m)
+{
+        _cleanup_words_ struct words names = {0};
+
+        if (!m->second || second_lock_list(m->second, &names) < 0)
+                return;
+        for (size_t i = 0; i < names.n; i++) {
+                const char *name = names.items[i].text;
+                const struct lockdown *l = manager_find(m, name);
+                _cleanup_free_ char *error = NULL;
+                int r;
+
+                if (l && l->order && lockdown_profile(l)->second_lock)
+                        continue;
+                r = second_lock_adopt(m->second, name, NULL);
+                if (r >= 0 || r == -EBADMSG)
+                        r = second_lock_disengage(m->second, name, &error);
+                if (r < 0)
+                        audit_log(LOG_ALERT,
+                                  "the second lock of %s, whose order has ended, could not be removed: %s",
+                                  name, error ? error : strerror(-r));
+        }
+}

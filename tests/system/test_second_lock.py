@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The second lock, with the first one off or out of reach."""
+
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+import checks
+import netlab
+from checks import quick
+from lab import ALICE, BOB, CONFIGURATION, INTERNAL4, INTERNET4, MALLORY
+from netlab import wait_for
+
+
+@pytest.fixture
+def own(labs):
+    lab = labs(CONFIGURATION)
+    lab.do("order", "staff")
+    second = lab.orders()["staff"]["locks"]["second_lock"]
+    lab.do("lift", "staff")
+    if second.startswith("not available"):
+        pytest.skip(second)
+    assert second == "in force"
+    return lab
+
+
+def _pins(lab):
+    directory = lab.host.path("/sys/fs/bpf/lockdownd")
+    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+
+
+def test_it_holds_when_the_rules_are_gone(own):
+    own.do("order", "staff")
+    ids = {name: o["id"] for name, o in own.orders().items()}
+    own.daemon.end(signal.SIGKILL)
+    own.host.nft("delete table inet lockdown-staff")
+    assert own.tables() == {}
+    for who in (ALICE, BOB):
+        checks.assert_refused(own.probe(checks.outside(own, ("tcp", "udp")), who), errors=False, arrived_only=True)
+        checks.assert_passed(own.probe(checks.inside(own, ("tcp", "udp")), who))
+        checks.assert_passed(own.probe(checks.loopback(own), who), local=True)
+    checks.assert_free(own, MALLORY)
+    own.start()
+    assert {name: o["id"] for name, o in own.orders().items()} == ids
+    checks.assert_blocked(own, ALICE)
+    own.do("lift", "staff")
+    checks.assert_free(own, ALICE, ("tcp", "udp"))
+
+
+def test_nothing_of_it_is_left_after_the_lift(own):
+    assert _pins(own) == []
+    own.do("order", "staff")
+    own.do("order", "--user", "erin", "--name", "night")
+    assert _pins(own) == ["night", "staff"]
+    own.do("lift", "staff")
+    assert _pins(own) == ["night"]
+    own.do("lift", "--all")
+    assert _pins(own) == []
+    assert quick(own, ALICE)
+
+
+def test_an_expiry_while_it_was_dead_takes_it_off(own):
+    until = own.json("order", "staff", "--for", "1s")["order"]["until_usec"] / 1e6
+    own.daemon.end(signal.SIGKILL)
+    wait_for(lambda: time.time() > until + 0.05, 5.0)
+    assert not quick(own, ALICE)
+    own.start()
+    assert quick(own, ALICE) and _pins(own) == [] and own.orders() == {}
+
+
+def test_it_can_be_left_out(own):
+    own.configure(CONFIGURATION.replace("Groups=staff\n", "Groups=staff\nSecondLock=no\n"))
+    own.do("reload")
+    own.do("order", "staff")
+    assert _pins(own) == []
+    assert own.orders()["staff"]["locks"]["second_lock"].startswith("off")
+    own.configure(CONFIGURATION)
+    own.do("reload")
+    assert _pins(own) == ["staff"]
+
+
+def _elsewhere(channel, who):
+    """In a network namespace of its own, made by root as a container's is: sends as WHO what it is asked to."""
+    netlab.unshare(netlab.CLONE_NEWNET)
+    channel.send(os.getpid())
+    channel.request(None)
+    who.become()
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    channel.send("ready")
+    while True:
+        dst, port = channel.request(None)
+        try:
+            s.sendto(b"from elsewhere", (dst, port))
+            channel.send(None)
+        except OSError as e:
+            channel.send(str(e))
+
+
+def _place(lab, who, number):
+    """A process of WHO's behind a veth pair, for which the host forwards."""
+    task = lab.host.spawn(_elsewhere, who)
+    pid = task.receive()
+    net, name = f"10.77.{number}", f"in{number}"
+    lab.host.check(["/usr/sbin/ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid)])
+    lab.host.check(["/usr/sbin/ip", "-batch", "-"], stdin=f"addr add {net}.1/24 dev {name}\nlink set {name} up\n")
+    lab.host.check(["/usr/bin/nsenter", "-t", str(pid), "-n", "/usr/sbin/ip", "-batch", "-"],
+                   stdin=f"link set lo up\naddr add {net}.2/24 dev eth0\nlink set eth0 up\n"
+                         f"route add default via {net}.1\n")
+    lab.host.check(["/bin/sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
+    task.ask(None)
+    return task
+
+
+def _arrives(lab, task, dst, port):
+    mark = lab.mark()
+    task.ask(dst, port)
+    return any(p.dport == port for p in lab.packets(mark))
+
+
+def test_another_network_namespace_is_no_way_out(own):
+    hers, others = _place(own, ALICE, 1), _place(own, MALLORY, 2)
+    wait_for(lambda: _arrives(own, hers, INTERNET4, 7001) and _arrives(own, others, INTERNET4, 7002), 5.0, "the route")
+    own.do("order", "staff")
+    for _ in range(3):
+        assert not _arrives(own, hers, INTERNET4, 7003)
+        assert _arrives(own, others, INTERNET4, 7004)
+        assert _arrives(own, hers, INTERNAL4, 7005)
+    own.do("lift", "staff")
+    assert _arrives(own, hers, INTERNET4, 7006)
