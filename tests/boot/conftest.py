@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,10 @@ Description=A name with a dash in it
 Groups=contractors
 Allow=internal
 """
+
+
+# Ended from outside it still takes the container down and removes the tree.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def install(destination, prefix="/usr/local", target="install"):
