@@ -154,7 +154,7 @@ golden-update: $(GOLDEN_BIN) ## write what they expect anew; read the diff
 SANITIZED := SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' OPT='-O1 -g' \
              HARDENING='-U_FORTIFY_SOURCE -fPIE' B='$(B)/sanitize'
 sanitize-programs:
-	@$(MAKE) --no-print-directory $(SANITIZED) unit-programs
+	@$(MAKE) --no-print-directory $(SANITIZED) all unit-programs
 sanitize: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory $(SANITIZED) unit
 

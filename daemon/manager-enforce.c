@@ -409,3 +409,28 @@ void lockdown_arm_expiry(struct lockdown *l)
         if (r < 0)
                 audit_log(LOG_ERR, "%s: no timer for its end (%s): lift it by hand", l->name, strerror(-r));
 }
+
+/* ---- tables that others can change ---- */
+
+static void check_table(struct lockdown *l, const char *program, uint32_t pid)
+{
+        _cleanup_free_ char *difference = NULL;
+
+        if (!l->loaded || nft_verify(l->manager->nft, l->loaded, l->order != NULL, &difference) == 0)
+                return;
+        set_problem(&l->kernel_problem, "%s", difference ? difference : "it cannot be read");
+        if (lockdown_sync(l) < 0)
+                return; /* told there, and tried again by the timer */
+        if (!l->order)
+                return;
+        lockdown_sever(l, NULL); /* what came up through the hole */
+        audit(AUDIT_REPAIRED, LOG_WARNING, l->order, NULL,
+              "%s had been changed by %s (pid %" PRIu32 "): %s. Repaired", l->name,
+              *program ? program : "somebody", pid, difference ? difference : "it could not be read");
+}
+
+void manager_check_tables(struct manager *m, const char *program, uint32_t pid)
+{
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                check_table(m->lockdowns[i], program, pid);
+}

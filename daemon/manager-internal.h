@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "config.h"
 #include "manager.h"
+#include "nft-watch.h"
 #include "nft.h"
 #include "resolver.h"
 #include "second-lock.h"
@@ -62,9 +63,10 @@ struct manager {
         char *configuration_dir;
         int lock_fd; /* held for life: one daemon at a time */
         struct nft *nft;
-        struct sever *sever;        /* NULL where the kernel cannot */
-        struct second_lock *second; /* NULL where there is none: */
-        char *second_problem;       /* … because */
+        struct nft_watch *nft_watch; /* NULL where tables are owned */
+        struct sever *sever;         /* NULL where the kernel cannot */
+        struct second_lock *second;  /* NULL where there is none: */
+        char *second_problem;        /* … because */
         struct resolver *resolver;
         struct store *store;
         struct sessions *sessions; /* may be NULL */
@@ -134,6 +136,8 @@ void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
 int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
                  struct order **ret_ended);
 void lockdown_arm_expiry(struct lockdown *l);
+/* Somebody changed tables of ours: what is in force and differs is put right. */
+void manager_check_tables(struct manager *m, const char *program, uint32_t pid);
 
 /* ---- manager-second.c ---- */
 /* Brings the second lock in line with order, plan and members; what goes wrong stands in second_problem. */

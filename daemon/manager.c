@@ -295,6 +295,11 @@ static int take_lock(struct manager *m, const char *runtime, char **ret_error)
         return 0;
 }
 
+static void on_tables_changed(void *userdata, const char *program, uint32_t pid)
+{
+        manager_check_tables(userdata, program, pid);
+}
+
 static void open_second_lock(struct manager *m)
 {
         int r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
@@ -322,6 +327,12 @@ static int open_edges(struct manager *m, const struct manager_paths *paths, char
                           "this kernel cannot destroy sockets (CONFIG_INET_DIAG_DESTROY): an order refuses "
                           "packets, but connections stay open and what a program had queued when it was "
                           "killed still goes out");
+        if (!nft_owns_tables(m->nft)) {
+                r = nft_watch_new(m->event, m->nft, on_tables_changed, m, &m->nft_watch);
+                if (r < 0)
+                        audit_log(LOG_ERR, "changes that others make to the tables will not be noticed: %s",
+                                  strerror(-r));
+        }
         open_second_lock(m);
         r = resolver_new(m->event, paths->executable, &m->resolver);
         if (r >= 0)
@@ -394,6 +405,7 @@ struct manager *manager_free(struct manager *m)
         sever_close(m->sever);
         second_lock_close(m->second);
         free(m->second_problem);
+        nft_watch_free(m->nft_watch);
         nft_close(m->nft);
         store_close(m->store);
         config_free(m->config);
