@@ -354,10 +354,10 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         }
         save_finished(l, "with what it refused"); /* the totals are known only now */
         *ret_ended = TAKE_PTR(l->order);
-        if (l->configured)
-                return lockdown_sync(l) < 0
-                               ? 0
-                               : 0; /* restage what was deleted; not the lift's business if it fails */
+        if (l->configured) {
+                (void)lockdown_sync(l); /* restage what was deleted; not the lift's business if it fails */
+                return 0;
+        }
         (void)store_drop_membership(m->store, l->name);
         manager_remove(m, l);
         return 0;

@@ -89,8 +89,8 @@ char *nft_table_name(const char *profile); /* newly allocated */
 
 /* nft-set.c: sets and their elements. */
 void nft_put_set(struct nft_batch *b, const char *table, enum rs_set_id id, const struct rs_set *s);
-/* MESSAGE: NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. */
-void nft_put_elements(struct nft_batch *b, uint16_t message, const char *table, enum rs_set_id id,
+/* TYPE: NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. */
+void nft_put_elements(struct nft_batch *b, uint16_t type, const char *table, enum rs_set_id id,
                       const struct rs_set *s);
 void nft_flush_set(struct nft_batch *b, const char *table, enum rs_set_id id);
 uint32_t nft_set_flags(enum rs_set_id id);

@@ -5,3 +5,4 @@
 #define json_object_foreach(object, key, value)                                                  \
         for (key = first_key(object); key != NULL && (value = json_object_get(object, key)) != NULL; \
              key = next_key(object, key))
+#define LIBBPF_OPTS(type, name, ...) struct type name = {__VA_ARGS__}
