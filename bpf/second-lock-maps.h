@@ -82,8 +82,9 @@ enum sl_flags {
 struct sl_header {
         __u32 version;
         __u32 flags;
-        __u32 cgroup_levels; /* bit N: some of SL_CGROUPS are N levels below the root */
-        __u32 n_words;       /* behind the header */
+        __u32 n_words; /* behind the header */
+        __u32 n_cgroup_levels;
+        __u8 cgroup_levels[SL_LEVELS]; /* how far below the root those of SL_CGROUPS are, ascending */
         struct sl_section sections[SL_SECTIONS];
         struct sl_address dns4, dns6;
         struct sl_offsets offsets;

@@ -290,13 +290,17 @@ __noinline int read_owner(struct __sk_buff *skb, struct owner *owner, const stru
 struct level_search {
         struct __sk_buff *skb;
         const struct plan *plan;
-        __u32 levels;
         bool found;
 };
 
-static long ask_level(__u32 level, struct level_search *s)
+static long ask_level(__u32 i, struct level_search *s)
 {
-        if (!(s->levels >> level & 1) || !in_cgroups(s->plan, bpf_skb_ancestor_cgroup_id(s->skb, level)))
+        __u32 level;
+
+        if (i >= SL_LEVELS)
+                return 1;
+        level = s->plan->header->cgroup_levels[i];
+        if (!in_cgroups(s->plan, bpf_skb_ancestor_cgroup_id(s->skb, level)))
                 return 0;
         s->found = true;
         return 1;
@@ -304,9 +308,9 @@ static long ask_level(__u32 level, struct level_search *s)
 
 static __noinline bool is_in_cgroups(struct __sk_buff *skb, const struct plan *plan)
 {
-        struct level_search s = {.skb = skb, .plan = plan, .levels = plan->header->cgroup_levels};
+        struct level_search s = {.skb = skb, .plan = plan};
 
-        bpf_loop(SL_LEVELS, ask_level, &s, 0);
+        bpf_loop(plan->header->n_cgroup_levels, ask_level, &s, 0);
         return s.found;
 }
 
@@ -327,7 +331,7 @@ static __always_inline bool is_subject(struct __sk_buff *skb, const struct plan 
         /* Root's own sockets stay, whatever group it acts under. */
         if (o.uid != 0 && o.has_gid && in_ranges(plan, SL_GIDS, o.gid))
                 return true;
-        return h->cgroup_levels && is_in_cgroups(skb, plan);
+        return h->n_cgroup_levels && is_in_cgroups(skb, plan);
 }
 
 /* Reading the packet. OFFSET is from the network header. */

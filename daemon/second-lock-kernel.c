@@ -109,7 +109,7 @@ static int keep(int fd, int *ret)
 
 int lock_programs_load(struct lock_programs *ret)
 {
-        LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "lockdown");
+        struct bpf_object_open_opts options = {.sz = sizeof(options), .object_name = "lockdown"};
         size_t size = (size_t)(second_lock_object_end - second_lock_object);
         _cleanup_(bpf_object__closep) struct bpf_object *o =
                 bpf_object__open_mem(second_lock_object, size, &options);
@@ -163,7 +163,7 @@ static int plan_write(int fd, const struct plan *plan)
 
 int plan_map_create(const struct plan *plan, int *ret_fd)
 {
-        LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = PLAN_FLAGS);
+        struct bpf_map_create_opts options = {.sz = sizeof(options), .map_flags = PLAN_FLAGS};
         _cleanup_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "lockdown_plan", sizeof(uint32_t),
                                                 SL_PAGE_SIZE, (uint32_t)plan->n_pages, &options);
         int r;

@@ -109,15 +109,19 @@ static int put_cgroups(const struct plan *p, const struct second_lock_spec *spec
 {
         struct sl_header *h = &p->pages[0].header;
         uint64_t *word = section(p, SL_CGROUPS);
+        uint32_t levels = 0;
 
         for (size_t i = 0; i < h->sections[SL_CGROUPS].n; i++) {
                 if (spec->cgroups[i].level >= SL_LEVELS)
                         return -ERANGE;
-                h->cgroup_levels |= UINT32_C(1) << spec->cgroups[i].level;
+                levels |= UINT32_C(1) << spec->cgroups[i].level;
                 word[i] = spec->cgroups[i].id;
         }
         if (h->sections[SL_CGROUPS].n > 1)
                 qsort(word, h->sections[SL_CGROUPS].n, sizeof(*word), compare_words);
+        for (uint8_t level = 0; level < SL_LEVELS; level++)
+                if (levels >> level & 1)
+                        h->cgroup_levels[h->n_cgroup_levels++] = level;
         return 0;
 }
 

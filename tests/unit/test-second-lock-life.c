@@ -181,6 +181,39 @@ static void test_verify_finds_what_is_wrong(void **state)
         assert_refused(SUBJECT, OUTSIDE4, PORT);
 }
 
+/* A daemon that died in the middle: of a change, before and after the exchange, and of putting a lock on. */
+static void test_what_was_left_half_done(void **state)
+{
+        struct order *o = order_of(state);
+        char next[256], plan[256], stale[256];
+        int fd;
+
+        engage(o);
+        pin_of(next, sizeof(next), "plan+");
+        pin_of(plan, sizeof(plan), "plan");
+        assert_int_equal(rename(plan, next), 0); /* exchanged, not renamed; the old plan's pin is gone, too */
+        assert_int_equal(second_lock_adopt(o->lock, "staff.x", NULL), 0);
+        assert_int_equal(access(next, F_OK), -1);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+
+        pin_of(stale, sizeof(stale), "refused");
+        fd = bpf_obj_get(stale);
+        assert_int_equal(bpf_obj_pin(fd, next), 0); /* something that never came into the slot */
+        assert_int_equal(second_lock_adopt(o->lock, "staff.x", NULL), 0);
+        assert_int_equal(access(next, F_OK), -1);
+
+        snprintf(stale, sizeof(stale), "%s/+staff%%x", lab.pins);
+        assert_int_equal(mkdir(stale, 0700), 0);
+        snprintf(stale, sizeof(stale), "%s/+staff%%x/refused", lab.pins);
+        assert_int_equal(bpf_obj_pin(fd, stale), 0);
+        close(fd);
+        o->lock = second_lock_close(o->lock);
+        open_lock(&o->lock);
+        assert_int_equal(count_pins(), 1);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+}
+
 static void test_open_says_why_not(void **state)
 {
         struct second_lock *lock = NULL;
@@ -337,10 +370,15 @@ static void test_bounds(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_outlives_its_daemon),        TEST(test_leaves_nothing_behind),
-                TEST(test_orders_hold_each_by_itself), TEST(test_verify_finds_what_is_wrong),
-                TEST(test_open_says_why_not),          TEST(test_changes_leave_no_gap),
-                TEST(test_a_hundred_thousand),         TEST(test_bounds),
+                TEST(test_outlives_its_daemon),
+                TEST(test_leaves_nothing_behind),
+                TEST(test_orders_hold_each_by_itself),
+                TEST(test_verify_finds_what_is_wrong),
+                TEST(test_what_was_left_half_done),
+                TEST(test_open_says_why_not),
+                TEST(test_changes_leave_no_gap),
+                TEST(test_a_hundred_thousand),
+                TEST(test_bounds),
         };
 
         return cmocka_run_group_tests_name("second-lock-life", tests, lab_make, lab_end);
