@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -109,6 +110,7 @@ static inline pid_t keep_namespace(uid_t user, int *ret_net)
                 if (user != 0 && (setgroups(0, NULL) < 0 || setresgid(user, user, user) < 0 ||
                                   setresuid(user, user, user) < 0))
                         _exit(1);
+                prctl(PR_SET_PDEATHSIG, SIGKILL); /* behind setresuid(), which forgets it */
                 if (unshare(CLONE_NEWNET | (user ? CLONE_NEWUSER : 0)) < 0)
                         _exit(1);
                 if (write(ready[1], "", 1) != 1)
