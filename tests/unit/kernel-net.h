@@ -136,28 +136,46 @@ static int try_tcp(int fd, const struct sockaddr_storage *to, socklen_t length)
         return 0;
 }
 
-/* Sends one packet to the endpoint: the errno, 0 if it went. */
-static int try_endpoint(const void *argument)
+static int send_packet(int fd, const struct endpoint *e)
 {
-        const struct endpoint *e = argument;
         struct sockaddr_storage to;
         socklen_t length = socket_address(e, &to);
-        int type = e->protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
-        int fd = socket(e->family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, e->protocol);
+        /* Which a ping socket takes for an echo request. */
+        const char *data = e->protocol == IPPROTO_ICMPV6 ? "\200\0\0\0\0\0\0" : "\10\0\0\0\0\0\0";
+
+        if (e->protocol == IPPROTO_TCP)
+                return try_tcp(fd, &to, length);
+        return sendto(fd, data, 8, 0, (const void *)&to, length) == 8 ? 0 : errno;
+}
+
+struct probe {
+        struct endpoint to;
+        uint16_t from; /* source port, 0: any */
+};
+
+/* Sends one packet to the endpoint: the errno, 0 if it went. */
+static int try_probe(const void *argument)
+{
+        const struct probe *p = argument;
+        int type = p->to.protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
+        int fd = socket(p->to.family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, p->to.protocol);
+        struct endpoint here = {.family = p->to.family, .port = p->from};
+        struct sockaddr_storage address;
+        socklen_t length = socket_address(&here, &address);
         int error;
 
-        if (fd < 0)
-                return errno;
-        if (e->protocol == IPPROTO_TCP)
-                error = try_tcp(fd, &to, length);
-        else
-                /* Which a ping socket takes for an echo request. */
-                error = sendto(fd, e->protocol == IPPROTO_ICMPV6 ? "\200\0\0\0\0\0\0" : "\10\0\0\0\0\0\0", 8,
-                               0, (const void *)&to, length) == 8
-                                ? 0
-                                : errno;
+        if (fd < 0 || (p->from > 0 && bind(fd, (const void *)&address, length) < 0))
+                return 253;
+        error = send_packet(fd, &p->to);
         close(fd);
         return error;
+}
+
+static int try_endpoint(const void *argument)
+{
+        const struct probe p = {.to = *(const struct endpoint *)argument};
+
+        return try_probe(&p);
 }
 
 /* What the wire carried of a protocol since the last look, oldest first. */
