@@ -63,10 +63,11 @@ struct manager {
         char *configuration_dir;
         int lock_fd; /* held for life: one daemon at a time */
         struct nft *nft;
-        struct nft_watch *nft_watch; /* NULL where tables are owned */
-        struct sever *sever;         /* NULL where the kernel cannot */
-        struct second_lock *second;  /* NULL where there is none: */
-        char *second_problem;        /* … because */
+        struct nft_watch *nft_watch;     /* NULL where tables are owned */
+        struct sever *sever;             /* NULL where the kernel cannot */
+        sd_event_source *second_prepare; /* programs for the next order are loaded in a quiet moment */
+        struct second_lock *second;      /* NULL where there is none: */
+        char *second_problem;            /* … because */
         struct resolver *resolver;
         struct store *store;
         struct sessions *sessions; /* may be NULL */
@@ -142,6 +143,8 @@ void manager_check_tables(struct manager *m, const char *program, uint32_t pid);
 /* ---- manager-second.c ---- */
 /* Brings the second lock in line with order, plan and members; what goes wrong stands in second_problem. */
 void lockdown_second_sync(struct lockdown *l);
+/* What it refused to send, to be added to the rules' count; zero where it is not in place. */
+void lockdown_second_refused(const struct lockdown *l, uint64_t *ret_packets, uint64_t *ret_bytes);
 /* Takes it off. 0, or -errno with second_problem: it still holds. */
 int lockdown_second_end(struct lockdown *l);
 /* At start, when the orders are back: removes second locks that belong to none. */

@@ -47,6 +47,25 @@ static bool adopted(struct lockdown *l, const struct second_lock_spec *spec)
                second_lock_verify(second, spec, &difference) == 0;
 }
 
+void lockdown_second_refused(const struct lockdown *l, uint64_t *ret_packets, uint64_t *ret_bytes)
+{
+        struct second_lock_refused refused = {0};
+
+        if (l->second_engaged)
+                (void)second_lock_read_refused(l->manager->second, l->name, &refused);
+        *ret_packets = refused.sent_packets;
+        *ret_bytes = refused.sent_bytes;
+}
+
+static void keep_count(struct lockdown *l)
+{
+        uint64_t packets, bytes;
+
+        lockdown_second_refused(l, &packets, &bytes);
+        l->order->refused_packets += packets;
+        l->order->refused_bytes += bytes;
+}
+
 static int bring_into_line(struct lockdown *l, const struct second_lock_spec *spec, char **ret_error)
 {
         struct second_lock *second = l->manager->second;
@@ -57,7 +76,25 @@ static int bring_into_line(struct lockdown *l, const struct second_lock_spec *sp
                 return 0;
         free(*ret_error);
         *ret_error = NULL;
+        keep_count(l); /* it begins at nought again */
         return second_lock_engage(second, spec, ret_error);
+}
+
+static int on_quiet(sd_event_source *source, void *userdata)
+{
+        struct manager *m = userdata;
+
+        (void)source;
+        m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
+        (void)second_lock_prepare(m->second, NULL);
+        return 0;
+}
+
+/* The next order finds its programs loaded; this one's reply does not wait for that. */
+static void prepare_later(struct manager *m)
+{
+        if (!m->second_prepare && sd_event_add_defer(m->event, &m->second_prepare, on_quiet, m) >= 0)
+                (void)sd_event_source_set_priority(m->second_prepare, SD_EVENT_PRIORITY_IDLE);
 }
 
 void lockdown_second_sync(struct lockdown *l)
@@ -84,8 +121,7 @@ void lockdown_second_sync(struct lockdown *l)
         }
         l->second_engaged = true;
         set_problem(&l->second_problem, NULL);
-        /* the next order finds its programs loaded */
-        (void)second_lock_prepare(l->manager->second, NULL);
+        prepare_later(l->manager);
 }
 
 int lockdown_second_end(struct lockdown *l)
@@ -95,6 +131,8 @@ int lockdown_second_end(struct lockdown *l)
 
         if (!l->manager->second)
                 return 0;
+        if (l->order)
+                keep_count(l);
         r = second_lock_disengage(l->manager->second, l->name, &error);
         if (r < 0) {
                 set_problem(&l->second_problem, "%s", error ? error : strerror(-r));

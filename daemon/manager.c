@@ -104,7 +104,7 @@ const struct profile *lockdown_profile(const struct lockdown *l)
 
 static void describe(struct lockdown *l, FILE *f)
 {
-        uint64_t packets = 0, bytes = 0;
+        uint64_t packets = 0, bytes = 0, second_packets, second_bytes;
         char until[64];
 
         fprintf(f, "%s in force for ", l->name);
@@ -122,7 +122,8 @@ static void describe(struct lockdown *l, FILE *f)
         if (l->order->reason && l->order->reason[0])
                 fprintf(f, " (%s)", l->order->reason);
         (void)nft_read_refused(l->manager->nft, l->name, &packets, &bytes);
-        fprintf(f, ", %" PRIu64 " packets refused", l->order->refused_packets + packets);
+        lockdown_second_refused(l, &second_packets, &second_bytes);
+        fprintf(f, ", %" PRIu64 " packets refused", l->order->refused_packets + packets + second_packets);
         if (l->kernel_problem)
                 fprintf(f, ", NOT as it should be: %s", l->kernel_problem);
         if (l->save_problem)
@@ -393,6 +394,7 @@ struct manager *manager_free(struct manager *m)
                 lockdown_free(m->lockdowns[--m->n_lockdowns]);
         free(m->lockdowns);
         manager_cancel_access(m);
+        sd_event_source_disable_unref(m->second_prepare);
         sd_event_source_disable_unref(m->refresh_timer);
         sd_event_source_disable_unref(m->retry_timer);
         sd_event_source_disable_unref(m->status_timer);

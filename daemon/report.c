@@ -223,7 +223,7 @@ static void put_membership(struct builder *b, const struct lockdown *l)
 /* What only an order in force has. */
 static void put_live(struct builder *b, struct lockdown *l, const struct order *o)
 {
-        uint64_t packets = 0, bytes = 0;
+        uint64_t packets = 0, bytes = 0, second_packets, second_bytes;
         struct now now;
 
         clock_now(&now);
@@ -231,7 +231,10 @@ static void put_live(struct builder *b, struct lockdown *l, const struct order *
                 put(b, "remaining_usec", count(order_remaining(o, &now)));
         if (l->engaged)
                 (void)nft_read_refused(l->manager->nft, l->name, &packets, &bytes);
-        put(b, "refused", refused_json(o->refused_packets + packets, o->refused_bytes + bytes));
+        lockdown_second_refused(l, &second_packets, &second_bytes);
+        put(b, "refused",
+            refused_json(o->refused_packets + packets + second_packets,
+                         o->refused_bytes + bytes + second_bytes));
         put(b, "saved", json_boolean(!l->save_problem));
         put_optional(b, "save_error", l->save_problem);
         put_locks(b, l);

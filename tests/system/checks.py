@@ -67,20 +67,25 @@ def assert_free(lab, who, kinds=EVERY_KIND):
     assert_passed(lab.probe(inside(lab), who))
 
 
+def _try_both(lab, who):
+    return lab.probe([lab.spec("udp", INTERNET4, reply=False), lab.spec("udp", INTERNET6, reply=False)], who)
+
+
 def quick(lab, who):
     """Can WHO reach the internet at this moment? By what arrived; both families must agree."""
-    results = lab.probe([lab.spec("udp", INTERNET4, reply=False), lab.spec("udp", INTERNET6, reply=False)], who)
+    results = _try_both(lab, who)
     arrived = {r["arrived"] for r in results}
     assert len(arrived) == 1, [line(r) for r in results]
     return arrived.pop()
 
 
 def wait_blocked(lab, who, timeout=5.0):
-    wait_for(lambda: not quick(lab, who), timeout, f"{who.name} blocked", 0.02)
+    """Both families; on the way there they may differ."""
+    wait_for(lambda: not any(r["arrived"] for r in _try_both(lab, who)), timeout, f"{who.name} blocked", 0.02)
 
 
 def wait_freed(lab, who, timeout=5.0):
-    wait_for(lambda: quick(lab, who), timeout, f"{who.name} freed", 0.02)
+    wait_for(lambda: all(r["arrived"] for r in _try_both(lab, who)), timeout, f"{who.name} freed", 0.02)
 
 
 @contextlib.contextmanager
