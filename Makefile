@@ -145,7 +145,7 @@ check: deps-check ## as root: every test there is, and one line with the sum
 unit-programs: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## unit tests, golden ones included
 	@tools/unit-tests $(UNIT_BIN)
-GOLDEN_BIN := $(foreach t,$(UNIT_BIN),$(if $(findstring golden,$(t)),$(t)))
+GOLDEN_BIN := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(shell grep -l GOLDEN_UPDATE tests/unit/test-*.c))
 golden: $(GOLDEN_BIN) ## golden tests alone: what rulesets and texts look like
 	@tools/unit-tests $^
 golden-update: $(GOLDEN_BIN) ## write what they expect anew; read the diff

@@ -92,6 +92,18 @@ static int authorise(struct bus *b, sd_bus_message *m, struct caller *ret, sd_bu
                                  peer.uid, method);
 }
 
+/* Parsed: now the right to it, and something to answer with. After success the call is the manager's. */
+static int admit(struct bus *b, sd_bus_message *m, struct caller *ret_caller, struct call **ret_call,
+                 sd_bus_error *error)
+{
+        int r = authorise(b, m, ret_caller, error);
+
+        if (r < 0)
+                return r;
+        *ret_call = call_new(m);
+        return *ret_call ? 0 : -ENOMEM;
+}
+
 /* ---- options ---- */
 
 struct options {
@@ -354,12 +366,9 @@ static int method_status(sd_bus_message *m, void *userdata, sd_bus_error *error)
         int names, r = sd_bus_message_read(m, "sb", &profile, &names);
 
         if (r >= 0)
-                r = authorise(b, m, &caller, error);
+                r = admit(b, m, &caller, &call, error);
         if (r < 0)
                 return r;
-        call = call_new(m);
-        if (!call)
-                return -ENOMEM;
         manager_status(b->manager, profile, names, on_done, call);
         return 1;
 }
@@ -373,12 +382,9 @@ static int method_attempts(sd_bus_message *m, void *userdata, sd_bus_error *erro
         int r = sd_bus_message_read(m, "s", &profile);
 
         if (r >= 0)
-                r = authorise(b, m, &caller, error);
+                r = admit(b, m, &caller, &call, error);
         if (r < 0)
                 return r;
-        call = call_new(m);
-        if (!call)
-                return -ENOMEM;
         manager_attempts(b->manager, profile, on_done, call);
         return 1;
 }
@@ -392,12 +398,9 @@ static int method_explain(sd_bus_message *m, void *userdata, sd_bus_error *error
         int r = sd_bus_message_read(m, "ss", &user, &destination);
 
         if (r >= 0)
-                r = authorise(b, m, &caller, error);
+                r = admit(b, m, &caller, &call, error);
         if (r < 0)
                 return r;
-        call = call_new(m);
-        if (!call)
-                return -ENOMEM;
         manager_explain(b->manager, user, destination, on_done, call);
         return 1;
 }
@@ -409,13 +412,10 @@ static int method_plain(sd_bus_message *m, void *userdata, sd_bus_error *error)
         const char *method = sd_bus_message_get_member(m);
         struct caller caller;
         struct call *call;
-        int r = authorise(b, m, &caller, error);
+        int r = admit(b, m, &caller, &call, error);
 
         if (r < 0)
                 return r;
-        call = call_new(m);
-        if (!call)
-                return -ENOMEM;
         if (strcmp(method, METHOD_RELOAD) == 0)
                 manager_reload(b->manager, &caller, on_done, call);
         else if (strcmp(method, METHOD_HISTORY) == 0)

@@ -155,7 +155,7 @@ static void test_all_mistakes_at_once(void **state)
         assert_int_equal(config_load(SAMPLES "/mistakes", &c, &problems), -EINVAL);
         assert_null(c);
         all = problems_join(&problems);
-        if (getenv("UPDATE_GOLDEN")) {
+        if (getenv("GOLDEN_UPDATE")) {
                 _cleanup_fclose_ FILE *golden = fopen(SAMPLES "/mistakes.expected", "w");
 
                 assert_non_null(golden);

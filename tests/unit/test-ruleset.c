@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Golden tests: what a profile becomes, byte by byte, in tests/golden/NAME.nft. After a wanted change run
- * them with GOLDEN_REGENERATE=1 and read the difference in review. */
+ * them with GOLDEN_UPDATE=1 and read the difference in review. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,7 +32,7 @@ static char *read_file(const char *path)
         size_t size = 0;
 
         if (!f)
-                fail_msg("%s: %s (made with GOLDEN_REGENERATE=1)", path, strerror(errno));
+                fail_msg("%s: %s (made with GOLDEN_UPDATE=1)", path, strerror(errno));
         if (getdelim(&text, &size, '\0', f) < 0)
                 fail_msg("%s cannot be read", path);
         return text;
@@ -62,7 +62,7 @@ static void test_golden(void **state)
                 r = build_ruleset(&in, c, cgroups, c->sessions ? ELEMENTSOF(cgroups) : 0);
                 text = text_of(r, true);
                 assert_true(asprintf(&path, GOLDEN "/%s.nft", c->name) > 0);
-                if (getenv("GOLDEN_REGENERATE"))
+                if (getenv("GOLDEN_UPDATE"))
                         write_file(path, text);
                 golden = read_file(path);
                 assert_string_equal(text, golden);
