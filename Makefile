@@ -159,7 +159,7 @@ sanitize: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory $(SANITIZED) unit
 
 system: all $(B)/tests/lockdownd-unowned ## as root: the daemon and real packets in network namespaces
-	@BUILD='$(abspath $(B))' tests/system/run
+	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run
 boot: all ## as root: the units on a booted Debian tree (systemd-nspawn), driven with systemctl
 	@BUILD='$(abspath $(B))' tests/boot/run
 bench: all ## as root: measurements
