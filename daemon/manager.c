@@ -309,7 +309,7 @@ static void open_second_lock(struct manager *m)
                 return;
         if (!m->second_problem)
                 set_problem(&m->second_problem, "%s", strerror(-r));
-        audit_log(LOG_WARNING, "no second lock on this machine: %s", m->second_problem);
+        audit_log(LOG_WARNING, "%s", m->second_problem);
 }
 
 static int open_edges(struct manager *m, const struct manager_paths *paths, char **ret_error)

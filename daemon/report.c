@@ -195,7 +195,7 @@ static json_t *second_lock_json(const struct lockdown *l)
                 return json_sprintf("NOT in force as it should be: %s", l->second_problem);
         if (l->second_engaged)
                 return json_string("in force");
-        return json_sprintf("not available: %s", m->second_problem ? m->second_problem : "not engaged");
+        return json_sprintf("not available: %s", m->second_problem ? m->second_problem : "it is not engaged");
 }
 
 static void put_locks(struct builder *b, const struct lockdown *l)
