@@ -72,6 +72,8 @@ class Container(lab.Lab):
     def __init__(self, tree, log):  # pylint: disable=super-init-not-called
         self.name = f"lockdown-boot-{os.getpid()}"
         self.tree, self.log = tree, log
+        self.bpf = tree + ".bpf"
+        os.makedirs(self.bpf, exist_ok=True)
         self.sports = itertools.cycle(range(10000, 32000))
         self.markers = itertools.count()
         self.host = self.far = self.marker = self.process = self.leader = None
@@ -96,17 +98,30 @@ class Container(lab.Lab):
 
     # --- its life ---
 
+    def _mount_bpf(self):
+        """In nspawn's own mount namespace; a kernel without it gives an empty directory, and no second lock."""
+        netlab.unshare(netlab.CLONE_NEWNS)
+        netlab.mount("none", "/", flags=netlab.MS_REC | netlab.MS_PRIVATE)
+        try:
+            netlab.mount("bpf", self.bpf, "bpf")
+        except OSError:
+            pass
+
     def boot(self):
         """Starts it and waits until systemd has finished."""
         def join_cgroups():
             for directory in self.cgroups:
                 with open(os.path.join(directory, "cgroup.procs"), "w", encoding="ascii") as f:
                     f.write("0")
+            self._mount_bpf()
             netlab.die_with_parent()
 
         command = ["systemd-nspawn", "--quiet", "--boot", "--directory", self.tree, "--machine", self.name,
                    "--private-network", "--register=no", "--console=pipe", "--link-journal=no", "--resolv-conf=off",
-                   "--timezone=off", *([] if self.with_systemd else ["--keep-unit"])]
+                   "--timezone=off", *([] if self.with_systemd else ["--keep-unit"]),
+                   # what the second lock needs: on a machine of its own systemd mounts the file system itself
+                   "--system-call-filter=bpf", "--capability=CAP_BPF,CAP_PERFMON",
+                   f"--bind={self.bpf}:/sys/fs/bpf"]
         self.leader = None
         with open(self.log, "ab") as log:
             # pylint: disable-next=consider-using-with,subprocess-popen-preexec-fn

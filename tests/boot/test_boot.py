@@ -5,6 +5,7 @@ One story: the tests run in this order on one machine, and each says at its begi
 """
 
 import json
+import os
 import socket
 
 import pytest
@@ -160,6 +161,15 @@ def test_start_again_changes_nothing(machine, locked):
     assert order_of(machine) == locked
     assert machine.do("lockdownctl", "order", "staff", "--quiet") == ""
     assert order_of(machine) == locked
+
+
+def test_both_locks_hold_inside_the_sandbox(machine, locked):
+    order, = json.loads(machine.do("lockdownctl", "status", "--json"))["orders"]
+    assert locked
+    assert order["locks"]["nftables"] == "in force"
+    if not os.path.exists("/sys/kernel/btf/vmlinux"):
+        pytest.skip("this kernel does not describe itself: " + order["locks"]["second_lock"])
+    assert order["locks"]["second_lock"] == "in force"
 
 
 def test_status_of_the_service_tells(machine, locked):
