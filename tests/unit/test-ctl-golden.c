@@ -12,6 +12,7 @@
 
 #include "cleanup.h"
 #include "verbs.h"
+#include <libsmartcols.h>
 #include <locale.h>
 #include <string.h>
 #include <time.h>
@@ -107,12 +108,28 @@ static char *read_file(const char *path)
         return text;
 }
 
+/* Which column gives way in a narrow terminal is the library's choice, and another one since 2.39. */
+static bool narrows_as_expected(const struct sample *s)
+{
+        const char *version = NULL;
+
+        scols_get_library_version(&version);
+        if (s->style.width == 0 || (version && strncmp(version, "2.38", 4) == 0))
+                return true;
+        print_message(
+                "skipped: libsmartcols %s narrows tables in its own way, the expected text is from 2.38\n",
+                version ?: "?");
+        return false;
+}
+
 static void test_golden(void **state)
 {
         const struct sample *s = *state;
         _cleanup_free_ char *text = write_sample(s), *expected = NULL;
         char path[256];
 
+        if (!narrows_as_expected(s))
+                skip();
         (void)snprintf(path, sizeof(path), DIRECTORY "%s.txt", s->text ?: s->name);
         if (getenv("GOLDEN_UPDATE")) {
                 _cleanup_fclose_ FILE *f = fopen(path, "w");
