@@ -82,7 +82,7 @@ static void load_cgroup(struct writer *w, size_t word)
         nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_LEVEL, 2);
 }
 
-static void load_address_type(struct writer *w, size_t word)
+static void load_address_type(struct writer *w, uint32_t which, size_t word)
 {
         struct nftnl_expr *e = expression(w, "fib");
 
@@ -90,7 +90,7 @@ static void load_address_type(struct writer *w, size_t word)
                 return;
         nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, reg(word));
         nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-        nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, which);
 }
 
 static void load_constant(struct writer *w, uint32_t value, uint32_t length, size_t word)
@@ -211,7 +211,9 @@ static void load(struct writer *w, enum rs_field field, size_t word)
         case FIELD_OIF:
                 return load_meta(w, NFT_META_OIF, word);
         case FIELD_LOCAL:
-                return load_address_type(w, word);
+                return load_address_type(w, NFTA_FIB_F_DADDR, word);
+        case FIELD_SOURCE:
+                return load_address_type(w, NFTA_FIB_F_SADDR, word);
         case FIELD_IP_SADDR:
                 return load_payload(w, NETWORK, 12, 4, word);
         case FIELD_IP_DADDR:
@@ -260,6 +262,7 @@ static uint32_t put_value(enum rs_field field, enum rs_op op, uint32_t value, ui
                         value = htonl(value);
                 break;
         case FIELD_LOCAL:
+        case FIELD_SOURCE:
                 value = RTN_LOCAL;
                 break;
         case FIELD_DPORT:

@@ -134,6 +134,7 @@ enum rs_field {
         FIELD_L4PROTO, /* IPPROTO_… */
         FIELD_IIF,     /* interface index, 0: none */
         FIELD_OIF,     /* likewise */
+        FIELD_SOURCE,  /* fib saddr type local, likewise */
         FIELD_LOCAL,   /* fib daddr type local: 1 or 0 */
         FIELD_IP_SADDR,
         FIELD_IP_DADDR,

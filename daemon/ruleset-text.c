@@ -174,6 +174,7 @@ static const char *field_name(enum rs_field field)
                 [FIELD_IIF] = "iif",
                 [FIELD_OIF] = "oif",
                 [FIELD_LOCAL] = "fib daddr type",
+                [FIELD_SOURCE] = "fib saddr type",
                 [FIELD_IP_SADDR] = "ip saddr",
                 [FIELD_IP_DADDR] = "ip daddr",
                 [FIELD_IP6_SADDR] = "ip6 saddr",
@@ -201,6 +202,7 @@ static void write_field_value(FILE *f, enum rs_field field, uint32_t value)
                 write_value(f, TYPE_PROTO, &(uint8_t){(uint8_t)value});
                 break;
         case FIELD_LOCAL:
+        case FIELD_SOURCE:
                 fputs("local", f);
                 break;
         case FIELD_OIF:

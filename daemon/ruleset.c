@@ -317,9 +317,16 @@ static void destinations(struct builder *b, enum rs_chain_id chain, enum rs_chai
         struct rs_statement local =
                 chain == CHAIN_DESTINATIONS_SESSIONS ? is(FIELD_LOCAL, 1) : is(FIELD_OIF, LOOPBACK_INDEX);
 
-        /* tcp flags & rst == rst return: before all else, or the reset that tells the peer of a severed
-         * connection would be refused, too. Only the kernel makes them for a subject. */
+        /* tcp flags & rst == rst return: before all else, or the reset that tells the peer of a
+         * severed connection would be refused, too. Only the kernel makes them for a subject; and
+         * a reset that refuses comes from the peer's address. */
         RULE(b, chain, exists(FIELD_TCP_RST), back());
+        /* fib saddr type != local goto refuse_last: before all else that may answer, and dropped without one.
+         * IPv6 lets anybody send from an address that is not this machine's (IPV6_FREEBIND); whatever answers
+         * (an echo, an error that quotes the packet, a reject of ours) would carry it out for them, as the
+         * kernel or as root. Only before NAT: that may put another source in. */
+        if (first)
+                RULE(b, chain, compare(FIELD_SOURCE, OP_NEQ, 1), go_to(CHAIN_REFUSE_LAST));
         detours(b, chain, refuse);
         /* Before the loopback: the resolver may be on this very machine. */
         if (!first)

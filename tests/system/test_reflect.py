@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""IPv6 lets everybody send from an address that is not the machine's: whatever answers would carry the packet there."""
+
+import itertools
+import socket
+import struct
+
+import checks
+from lab import ALICE, BOB, HOST6, INTERNAL6, INTERNET6
+from netlab import wait_for
+
+CHOSEN = "2001:db8:dead::1"  # where the answer is to go: the person's own server on the internet
+IPV6_FREEBIND, IPV6_PKTINFO = 78, 50
+_attempts = itertools.count(1)
+
+
+def _bound(kind, protocol=0):
+    s = socket.socket(socket.AF_INET6, kind, protocol)
+    s.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    s.bind((CHOSEN, 0))
+    s.settimeout(0.5)
+    return s
+
+
+def _with_source(dst, port, payload):
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    source = socket.inet_pton(socket.AF_INET6, CHOSEN) + struct.pack("I", 0)
+    s.sendmsg([payload], [(socket.IPPROTO_IPV6, IPV6_PKTINFO, source)], 0, (dst, port))
+
+
+def _send(payload):
+    echo = struct.pack("!BBHHH", 128, 0, 0, 0, 1) + payload
+    for dst in (INTERNET6, HOST6, "::1", INTERNAL6):
+        for attempt in (lambda: _bound(socket.SOCK_DGRAM).sendto(payload, (dst, 4999)),
+                        lambda: _bound(socket.SOCK_DGRAM).sendto(payload, (dst, 8080)),  # somebody answers there
+                        lambda: _bound(socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6).sendto(echo, (dst, 0)),
+                        lambda: _bound(socket.SOCK_STREAM).connect((dst, 8080)),
+                        lambda: _with_source(dst, 4999, payload)):
+            try:
+                attempt()
+            except OSError:
+                pass
+
+
+def _reflected(lab, who):
+    """What arrived that carries the payload, wherever it comes from and goes to."""
+    tag = b"reflected %d:" % next(_attempts)  # an answer to an earlier attempt may still be under way
+    mark = lab.mark()
+    lab.host.call(_send, tag + b"x" * 400, who=who)
+    return [p for p in lab.packets(mark) if tag in p.payload]
+
+
+def test_no_answer_carries_it_out(lab):
+    wait_for(lambda: _reflected(lab, ALICE), 10.0, "the control: without the lock it gets out")
+    lab.do("order", "staff")
+    for who in (ALICE, BOB):
+        assert not _reflected(lab, who)
+        checks.assert_blocked(lab, who)
+    assert lab.orders()["staff"]["refused"]["packets"] >= 10
+    lab.do("lift", "staff")
+    assert _reflected(lab, ALICE)
+
+
+def test_link_local_addresses_are_the_machine_s_own(lab):
+    address = next(word.split("/")[0] for word in lab.world.check(
+        ["/usr/sbin/ip", "-6", "-o", "addr", "show", "dev", "world0", "scope", "link"]).split() if word.startswith("fe80"))
+
+    def send():
+        s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        s.sendto(b"neighbour", (address, 4998, 0, socket.if_nametoindex("eth0")))
+
+    def arrives():
+        mark = lab.mark()
+        lab.host.call(send, who=ALICE)
+        return any(p.dport == 4998 for p in lab.packets(mark))
+
+    wait_for(arrives, 5.0, "the neighbour")
+    lab.do("order", "staff")
+    assert arrives()
