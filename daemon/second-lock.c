@@ -87,6 +87,7 @@ static int open_cgroup(struct second_lock *s, const char *path, char **ret_error
 {
         _cleanup_free_ char *found = NULL;
         struct statfs fs;
+        struct stat st;
         int r;
 
         if (!path) {
@@ -120,6 +121,14 @@ static int open_pins(struct second_lock *s, const char *path, char **ret_error)
                 return say(ret_error, errno == ENOENT || errno == EPERM ? -EOPNOTSUPP : -errno,
                            "no second lock: cannot make %s: %s; is a bpf file system mounted there?", path,
                            strerror(errno));
+        /* Whoever owns it decides what the next daemon finds there. */
+        if (lstat(path, &st) < 0)
+                return say(ret_error, -errno, "cannot look at %s: %s", path, strerror(errno));
+        if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 0022))
+                return say(ret_error, -EOPNOTSUPP,
+                           "no second lock: %s is not ours alone (uid %u, mode %o): remove it and restart "
+                           "lockdownd",
+                           path, st.st_uid, st.st_mode & 07777);
         if (statfs(path, &fs) < 0)
                 return say(ret_error, -errno, "cannot look at %s: %s", path, strerror(errno));
         if (fs.f_type != BPF_FS_MAGIC) {

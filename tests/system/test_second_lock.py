@@ -82,6 +82,19 @@ def test_it_can_be_left_out(own):
     assert _pins(own) == ["staff"]
 
 
+def test_a_place_for_pins_that_is_somebody_s_is_refused(labs):
+    lab = labs(CONFIGURATION, start=False)
+    path = lab.host.path("/sys/fs/bpf")
+    if not os.path.ismount(path):
+        pytest.skip("no bpf file system")
+    os.mkdir(path + "/lockdownd")
+    os.chown(path + "/lockdownd", ALICE.uid, ALICE.gid)
+    lab.start()
+    lab.do("order", "staff")
+    assert "not ours alone" in lab.orders()["staff"]["locks"]["second_lock"]
+    checks.assert_blocked(lab, ALICE, ("tcp", "udp"))
+
+
 def _elsewhere(channel, who):
     """In a network namespace of its own, made by root as a container's is: sends as WHO what it is asked to."""
     netlab.unshare(netlab.CLONE_NEWNET)
