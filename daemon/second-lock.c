@@ -87,7 +87,6 @@ static int open_cgroup(struct second_lock *s, const char *path, char **ret_error
 {
         _cleanup_free_ char *found = NULL;
         struct statfs fs;
-        struct stat st;
         int r;
 
         if (!path) {
@@ -113,6 +112,7 @@ static int open_cgroup(struct second_lock *s, const char *path, char **ret_error
 static int open_pins(struct second_lock *s, const char *path, char **ret_error)
 {
         struct statfs fs;
+        struct stat st;
 
         s->pins = strdup(path);
         if (!s->pins)
