@@ -334,3 +334,35 @@ def test_a_second_one_refuses(own):
     assert done.returncode != 0 or not _owned(own), "a second daemon took over the rules"
     assert own.daemon.running() and own.orders()
     checks.assert_blocked(own, ALICE, ("tcp",))
+
+
+def _as_if_it_died_lifting(lab, name):
+    """On disk the order has ended; its hooks are still in the kernel: the state between the two halves of a lift."""
+    lab.do("order", "--user", "erin", "--name", "model")
+    lab.do("lift", "model")
+    with open(glob.glob(lab.path("state/history/*.json"))[0], encoding="utf-8") as f:
+        finished = json.load(f)
+    order = _ids(lab)[name]
+    lab.daemon.end(signal.SIGKILL)
+    path = lab.path("state/orders", order + ".json")
+    with open(path, encoding="utf-8") as f:
+        data = json.load(f)
+    data = {**{k: v for k, v in finished.items() if k not in data}, **data, "state": "lifted"}
+    for key in ("ended_at", "ended_by"):
+        data[key] = finished[key]
+    data["ended_at"] = max(data["ended_at"], data["ordered_at"])
+    with open(lab.path("state/history", f"{data['ended_at']:020d}-{order}.json"), "w", encoding="utf-8") as f:
+        json.dump(data, f)
+    os.unlink(path)
+    return order
+
+
+def test_a_lift_cut_short_is_finished(own):
+    own.do("order", "staff")
+    order = _as_if_it_died_lifting(own, "staff")
+    assert not quick(own, ALICE)
+    own.start()
+    assert own.orders() == {} and quick(own, ALICE)
+    assert order in [o["id"] for o in own.json("history")["orders"]]
+    own.do("order", "staff")  # and a new one of that name is another
+    assert not quick(own, ALICE) and _ids(own)["staff"] != order
