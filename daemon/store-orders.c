@@ -230,39 +230,36 @@ static int compare_newest_first(const void *a, const void *b)
         return strcmp(*(char *const *)b, *(char *const *)a);
 }
 
-int store_load_orders(struct store *s, struct order ***ret, size_t *ret_n, struct problems *problems)
+/* All of a directory, at most LIMIT, in the order of COMPARE. */
+static int load_directory(struct store *s, enum store_dir dir, bool (*valid)(const char *name),
+                          int (*compare)(const void *a, const void *b), size_t limit, struct order ***ret,
+                          size_t *ret_n, struct problems *problems)
 {
         char **names;
         size_t n;
         int r;
 
-        r = file_list(s->fds[DIR_ORDERS], &names, &n);
+        r = file_list(s->fds[dir], &names, &n);
         if (r < 0)
                 return r;
-        drop_foreign(s, DIR_ORDERS, names, &n, order_name_valid, problems);
+        drop_foreign(s, dir, names, &n, valid, problems);
         if (n > 0)
-                qsort(names, n, sizeof(*names), compare_names);
-        r = load_names(s, DIR_ORDERS, names, n, n, ret, ret_n, problems);
+                qsort(names, n, sizeof(*names), compare);
+        r = load_names(s, dir, names, n, limit, ret, ret_n, problems);
         names_free(names, n);
         return r;
+}
+
+int store_load_orders(struct store *s, struct order ***ret, size_t *ret_n, struct problems *problems)
+{
+        return load_directory(s, DIR_ORDERS, order_name_valid, compare_names, SIZE_MAX, ret, ret_n, problems);
 }
 
 int store_load_history(struct store *s, size_t limit, struct order ***ret, size_t *ret_n,
                        struct problems *problems)
 {
-        char **names;
-        size_t n;
-        int r;
-
-        r = file_list(s->fds[DIR_HISTORY], &names, &n);
-        if (r < 0)
-                return r;
-        drop_foreign(s, DIR_HISTORY, names, &n, history_name_valid, problems);
-        if (n > 0)
-                qsort(names, n, sizeof(*names), compare_newest_first);
-        r = load_names(s, DIR_HISTORY, names, n, limit, ret, ret_n, problems);
-        names_free(names, n);
-        return r;
+        return load_directory(s, DIR_HISTORY, history_name_valid, compare_newest_first, limit, ret, ret_n,
+                              problems);
 }
 
 int store_load_finished(struct store *s, const char *id, struct order **ret)
