@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define SL_VERSION 1
+#define SL_VERSION 2
 
 /* The words lie in pages, the map's elements; the first page is the header. */
 #define SL_PAGE_WORDS 512
@@ -21,13 +21,16 @@
 #define SL_PAGES_MAX 16384
 /* Control groups are asked for by their depth below the root, one look-up for each depth in use. */
 #define SL_LEVELS 32
+/* The id of the root of all control groups (cgroup1's have their own numbers). */
+#define SL_ROOT_CGROUP 1
 
 enum sl_section_id {
         SL_UIDS,        /* words: first << 32 | last */
         SL_EXCEPT_UIDS, /* likewise */
         SL_GIDS,
         SL_EXCEPT_GIDS,
-        SL_CGROUPS,  /* words: cgroup ids */
+        SL_CGROUPS,  /* words: cgroup ids; whoever is in them and not excepted */
+        SL_UNITS,    /* likewise; whoever is in them */
         SL_ALLOW4,   /* struct sl_range */
         SL_ALLOW6,   /* likewise */
         SL_SERVICE4, /* struct sl_service */
@@ -73,6 +76,11 @@ struct sl_offsets {
         __u32 cred_fsgid;       /* struct cred: fsgid */
 };
 
+struct sl_levels {
+        __u32 n;
+        __u8 levels[SL_LEVELS]; /* ascending */
+};
+
 enum sl_flags {
         SL_EVERYONE = 1,
         SL_DNS4 = 2, /* DNS= redirects to dns4 */
@@ -83,8 +91,9 @@ struct sl_header {
         __u32 version;
         __u32 flags;
         __u32 n_words; /* behind the header */
-        __u32 n_cgroup_levels;
-        __u8 cgroup_levels[SL_LEVELS]; /* how far below the root those of SL_CGROUPS are, ascending */
+        struct sl_levels cgroup_levels,
+                unit_levels; /* how far below ROOT those of SL_CGROUPS, SL_UNITS are */
+        __u64 root;          /* id of the control group from which levels count: where cgroup2 is mounted */
         struct sl_section sections[SL_SECTIONS];
         struct sl_address dns4, dns6;
         struct sl_offsets offsets;

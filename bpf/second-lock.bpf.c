@@ -114,9 +114,9 @@ static __noinline bool in_ranges(const struct plan *plan, enum sl_section_id sec
         return word && id <= (__u32)*word;
 }
 
-static __noinline bool in_cgroups(const struct plan *plan, __u64 id)
+static __noinline bool in_cgroups(const struct plan *plan, enum sl_section_id section, __u64 id)
 {
-        struct search s = search_for(plan, SL_CGROUPS, 1);
+        struct search s = search_for(plan, section, 1);
         const __u64 *word;
 
         s.key.low = id;
@@ -290,6 +290,9 @@ __noinline int read_owner(struct __sk_buff *skb, struct owner *owner, const stru
 struct level_search {
         struct __sk_buff *skb;
         const struct plan *plan;
+        const struct sl_levels *levels;
+        __u8 section; /* in a byte the verifier knows it to be small */
+        __u32 base;   /* depth of the plan's root below the root of all */
         bool found;
 };
 
@@ -299,18 +302,31 @@ static long ask_level(__u32 i, struct level_search *s)
 
         if (i >= SL_LEVELS)
                 return 1;
-        level = s->plan->header->cgroup_levels[i];
-        if (!in_cgroups(s->plan, bpf_skb_ancestor_cgroup_id(s->skb, level)))
+        level = s->base + s->levels->levels[i];
+        if (!in_cgroups(s->plan, s->section, bpf_skb_ancestor_cgroup_id(s->skb, level)))
                 return 0;
         s->found = true;
         return 1;
 }
 
-static __noinline bool is_in_cgroups(struct __sk_buff *skb, const struct plan *plan)
+static long ask_base(__u32 i, struct level_search *s)
 {
-        struct level_search s = {.skb = skb, .plan = plan};
+        if (bpf_skb_ancestor_cgroup_id(s->skb, i) != s->plan->header->root)
+                return 0;
+        s->base = i;
+        return 1;
+}
 
-        bpf_loop(plan->header->n_cgroup_levels, ask_level, &s, 0);
+/* The helper counts from the root of all; the plan from where cgroup2 is mounted, which in a container lies
+ * below that. */
+static __noinline bool is_in_cgroups(struct __sk_buff *skb, const struct plan *plan,
+                                     const struct sl_levels *levels, enum sl_section_id section)
+{
+        struct level_search s = {.skb = skb, .plan = plan, .levels = levels, .section = section};
+
+        if (plan->header->root != SL_ROOT_CGROUP)
+                bpf_loop(SL_LEVELS, ask_base, &s, 0);
+        bpf_loop(levels->n, ask_level, &s, 0);
         return s.found;
 }
 
@@ -320,6 +336,9 @@ static __always_inline bool is_subject(struct __sk_buff *skb, const struct plan 
         struct sl_offsets at = h->offsets;
         struct owner o = {};
 
+        /* Before root and the excepted are let go: a unit is held whatever it runs as. */
+        if (h->unit_levels.n && is_in_cgroups(skb, plan, &h->unit_levels, SL_UNITS))
+                return true;
         read_owner(skb, &o, &at);
         if (h->flags & SL_EVERYONE)
                 return !(o.has_uid && (o.uid == 0 || in_ranges(plan, SL_EXCEPT_UIDS, o.uid))) &&
@@ -331,7 +350,7 @@ static __always_inline bool is_subject(struct __sk_buff *skb, const struct plan 
         /* Root's own sockets stay, whatever group it acts under. */
         if (o.uid != 0 && o.has_gid && in_ranges(plan, SL_GIDS, o.gid))
                 return true;
-        return h->n_cgroup_levels && is_in_cgroups(skb, plan);
+        return h->cgroup_levels.n && is_in_cgroups(skb, plan, &h->cgroup_levels, SL_CGROUPS);
 }
 
 /* Reading the packet. OFFSET is from the network header. */

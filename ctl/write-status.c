@@ -100,6 +100,10 @@ static void write_whom(FILE *f, const json_t *order, const struct style *s)
         }
         if (field_true(order, "sessions"))
                 fputs("; with their login sessions", f);
+        if (json_array_size(field_array(order, "services")) > 0) {
+                fputs("; services ", f);
+                put_list(f, field_array(order, "services"), ", ");
+        }
         fputc('\n', f);
         if (s->verbose && json_array_size(field_array(subjects, "names")) > 0) {
                 label(f, "People");

@@ -146,14 +146,7 @@ static void parse_duration(struct loader *l, const struct key *key, void *member
                 *(uint64_t *)member = usec;
 }
 
-/* Keys that are planned: to accept them silently would promise a protection that is not there. */
-static void parse_services(struct loader *l, const struct key *key, void *member, const char *value)
-{
-        (void)member;
-        if (*value != '\0')
-                problem(l, "%s= is not available in this version; remove it", key->name);
-}
-
+/* Planned: to accept it silently would promise a protection that is not there. */
 static void parse_remote_sessions(struct loader *l, const struct key *key, void *member, const char *value)
 {
         (void)member;
@@ -183,7 +176,7 @@ static const struct key profile_keys[] = {
         {"Forward", parse_forward, offsetof(struct profile, forward_deny), "keep", "deny"},
         {"Sessions", parse_switch, offsetof(struct profile, sessions), NULL, NULL},
         {"RemoteSessions", parse_remote_sessions, 0, NULL, NULL},
-        {"Services", parse_services, 0, NULL, NULL},
+        {"Services", parse_words, offsetof(struct profile, services), NULL, NULL},
         {"SecondLock", parse_second_lock, offsetof(struct profile, second_lock), "no", "auto"},
         {"DefaultDuration", parse_duration, offsetof(struct profile, default_duration), NULL, NULL},
         {"MaxDuration", parse_duration, offsetof(struct profile, max_duration), NULL, NULL},

@@ -26,9 +26,14 @@ int lockdown_subjects(const struct lockdown *l, struct subjects *ret)
 int lockdown_build(const struct lockdown *l, const struct profile *p, const struct subjects *s,
                    struct ruleset **ret)
 {
+        _cleanup_free_ struct ruleset_unit *units = calloc(l->units.n + 1, sizeof(*units));
         _cleanup_free_ uint64_t *cgroups = NULL;
         size_t n_cgroups = 0;
 
+        if (!units)
+                return -ENOMEM;
+        for (size_t i = 0; i < l->units.n; i++)
+                units[i] = (struct ruleset_unit){l->units.items[i].id, l->units.items[i].level};
         if (s->sessions && l->manager->sessions)
                 (void)sessions_cgroups(l->manager->sessions, &s->uids, &cgroups, &n_cgroups);
         return ruleset_build(
@@ -38,7 +43,10 @@ int lockdown_build(const struct lockdown *l, const struct profile *p, const stru
                                        .forward_deny = p->forward_deny,
                                        .reset_established = !sever_can_destroy(l->manager->sever),
                                        .session_cgroups = cgroups,
-                                       .n_session_cgroups = n_cgroups},
+                                       .n_session_cgroups = n_cgroups,
+                                       .units = p->services.n > 0,
+                                       .unit_cgroups = units,
+                                       .n_unit_cgroups = l->units.n},
                 ret);
 }
 
@@ -47,6 +55,7 @@ static int build_current(struct lockdown *l, struct ruleset **ret)
         _cleanup_subjects_ struct subjects s = {0};
         int r = lockdown_subjects(l, &s);
 
+        (void)lockdown_find_units(l);
         return r < 0 ? r : lockdown_build(l, lockdown_profile(l), &s, ret);
 }
 
@@ -138,7 +147,7 @@ int lockdown_sync(struct lockdown *l)
 struct sever_context {
         const struct subjects *subjects;
         const struct destinations *destinations;
-        const uint64_t *cgroups; /* of the subjects' sessions and all below them; sorted */
+        uint64_t *cgroups; /* of the subjects' sessions, the units, and all below them; sorted */
         size_t n_cgroups;
 };
 
@@ -158,7 +167,7 @@ static int compare_cgroups(const void *a, const void *b)
         return (x > y) - (x < y);
 }
 
-static bool in_session(const struct sever_context *c, uint64_t cgroup)
+static bool in_cgroups(const struct sever_context *c, uint64_t cgroup)
 {
         return c->n_cgroups > 0 &&
                bsearch(&cgroup, c->cgroups, c->n_cgroups, sizeof(*c->cgroups), compare_cgroups);
@@ -168,7 +177,7 @@ static bool wants_severed(const struct sever_socket *s, void *userdata)
 {
         const struct sever_context *c = userdata;
 
-        return (subjects_match_uid(c->subjects, s->uid) || in_session(c, s->cgroup)) &&
+        return (subjects_match_uid(c->subjects, s->uid) || in_cgroups(c, s->cgroup)) &&
                leads_outside(s, c->destinations);
 }
 
@@ -178,8 +187,8 @@ static int with_context(struct lockdown *l, int (*work)(struct sever *, struct s
 {
         const struct profile *p = lockdown_profile(l);
         _cleanup_subjects_ struct subjects s = {0};
-        _cleanup_free_ uint64_t *cgroups = NULL;
         struct sever_context c = {.subjects = &s, .destinations = &p->destinations};
+        _cleanup_free_ uint64_t *cgroups = NULL;
         int r;
 
         if (!l->manager->sever)
@@ -187,9 +196,11 @@ static int with_context(struct lockdown *l, int (*work)(struct sever *, struct s
         r = lockdown_subjects(l, &s);
         if (r < 0)
                 return r;
-        if (s.sessions && l->manager->sessions &&
-            sessions_cgroups_below(l->manager->sessions, &s.uids, &cgroups, &c.n_cgroups) >= 0)
-                c.cgroups = cgroups;
+        if (s.sessions && l->manager->sessions)
+                (void)sessions_cgroups_below(l->manager->sessions, &s.uids, &cgroups, &c.n_cgroups);
+        if (l->units.n > 0)
+                (void)units_ids_below(l->manager->units, &l->units, &cgroups, &c.n_cgroups);
+        c.cgroups = cgroups;
         return work(l->manager->sever, &c, arg);
 }
 
@@ -253,14 +264,16 @@ static int engage_table(struct lockdown *l)
         _cleanup_free_ char *error = NULL;
 
         if (l->loaded && !l->engaged && !l->kernel_problem) {
+                bool units_changed = lockdown_find_units(l);
                 int r;
 
                 ruleset_set_order(l->loaded, l->order->id);
                 r = nft_engage(l->manager->nft, l->loaded, &error);
                 if (r >= 0) {
                         l->engaged = true;
-                        lockdown_second_sync(l);
-                        return 0;
+                        if (!units_changed || lockdown_sync(l) < 0)
+                                lockdown_second_sync(l);
+                        return 0; /* in force, whatever may still be wrong with the units */
                 }
                 /* what was staged is not there any more, or differs: load all of it */
                 audit_log(LOG_WARNING, "%s: the staged table could not be engaged (%s), loading it anew",

@@ -16,6 +16,7 @@
 #include "sever.h"
 #include "store.h"
 #include "timespan.h"
+#include "unit-cgroups.h"
 #include "watch.h"
 
 /* How long the directory may take for one list of groups. */
@@ -48,6 +49,9 @@ struct lockdown {
         bool refresh_again;    /* something changed since it began */
         struct waiter *waiters;
 
+        struct unit_cgroups units; /* what Services= means at the moment */
+        char *units_problem;       /* why some of that may be missing, or NULL */
+
         struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours */
         bool engaged;
         char *kernel_problem; /* why the kernel does not hold what it should, or NULL */
@@ -71,6 +75,7 @@ struct manager {
         struct resolver *resolver;
         struct store *store;
         struct sessions *sessions; /* may be NULL */
+        struct units *units;       /* likewise */
         struct watch *watch;
         struct clock_watch *clock;
         sd_event_source *refresh_timer, *retry_timer, *status_timer;
@@ -121,6 +126,7 @@ int lockdown_subjects(const struct lockdown *l, struct subjects *ret);
 /* Brings the kernel's table in line with plan, members and state (staged, or engaged while there is an
  * order). 0 or -errno; the sentence is in kernel_problem. */
 int lockdown_sync(struct lockdown *l);
+/* Services= as lockdown_find_units() found it. */
 int lockdown_build(const struct lockdown *l, const struct profile *p, const struct subjects *s,
                    struct ruleset **ret);
 /* Engages (staged or not), severs, saves, journals: the order becomes L's. 0, or -errno with kernel_problem.
@@ -149,6 +155,12 @@ void lockdown_second_refused(const struct lockdown *l, uint64_t *ret_packets, ui
 int lockdown_second_end(struct lockdown *l);
 /* At start, when the orders are back: removes second locks that belong to none. */
 void manager_second_sort_out(struct manager *m);
+
+/* ---- manager-units.c ---- */
+/* Looks again which control groups Services= means. True: others than before. */
+bool lockdown_find_units(struct lockdown *l);
+/* A unit came or went: what is staged or in force follows. */
+void manager_units_changed(struct manager *m);
 
 /* ---- manager-recover.c ---- */
 /* For a table in force whose order is lost. The plan in words that says what the table does (the caller

@@ -11,6 +11,7 @@
 static int make_spec(const struct lockdown *l, struct subjects *subjects, struct second_lock_cgroup **cgroups,
                      struct second_lock_spec *ret)
 {
+        const struct unit_cgroups *units = &l->units;
         _cleanup_free_ uint64_t *ids = NULL;
         size_t n = 0;
         int r = lockdown_subjects(l, subjects);
@@ -19,16 +20,20 @@ static int make_spec(const struct lockdown *l, struct subjects *subjects, struct
                 r = sessions_cgroups(l->manager->sessions, &subjects->uids, &ids, &n);
         if (r < 0)
                 return r;
-        *cgroups = calloc(n + 1, sizeof(**cgroups));
+        *cgroups = calloc(n + units->n + 1, sizeof(**cgroups));
         if (!*cgroups)
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++)
                 (*cgroups)[i] = (struct second_lock_cgroup){.id = ids[i], .level = SESSION_CGROUP_LEVEL};
+        for (size_t i = 0; i < units->n; i++)
+                (*cgroups)[n + i] = (struct second_lock_cgroup){units->items[i].id, units->items[i].level};
         *ret = (struct second_lock_spec){.name = l->name,
                                          .subjects = subjects,
                                          .destinations = &lockdown_profile(l)->destinations,
                                          .cgroups = *cgroups,
-                                         .n_cgroups = n};
+                                         .n_cgroups = n,
+                                         .units = *cgroups + n,
+                                         .n_units = units->n};
         return 0;
 }
 

@@ -63,6 +63,7 @@ static void take_over(struct lockdown *l)
         if (r < 0)
                 audit_log(LOG_ERR, "%s: %s", l->name, error ? error : strerror(-r));
         l->engaged = true;
+        (void)lockdown_find_units(l);
         r = lockdown_subjects(l, &s);
         if (r >= 0)
                 r = lockdown_build(l, l->order->profile, &s, &expected);

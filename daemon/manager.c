@@ -48,10 +48,12 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         resolver_cancel(l->manager->resolver, l);
         sd_event_source_disable_unref(l->expiry);
         membership_clear(&l->members);
+        unit_cgroups_clear(&l->units);
         ruleset_free(l->loaded);
         order_free(l->order);
         profile_free(l->profile);
         free(l->members_problem);
+        free(l->units_problem);
         free(l->kernel_problem);
         free(l->save_problem);
         free(l->second_problem);
@@ -187,6 +189,7 @@ static int on_refresh_timer(sd_event_source *source, uint64_t usec, void *userda
 {
         (void)usec;
         manager_refresh_all(userdata);
+        manager_units_changed(userdata); /* should an event have been lost */
         return rearm(source, REFRESH_INTERVAL);
 }
 
@@ -234,6 +237,11 @@ static void on_sessions_changed(void *userdata)
         for (size_t i = 0; i < m->n_lockdowns; i++)
                 if (m->lockdowns[i]->order)
                         lockdown_refresh(m->lockdowns[i], NULL, NULL);
+}
+
+static void on_units_changed(void *userdata)
+{
+        manager_units_changed(userdata);
 }
 
 static void on_clock_stepped(void *userdata)
@@ -347,6 +355,9 @@ static int open_edges(struct manager *m, const struct manager_paths *paths, char
         r = sessions_new(m->event, NULL, on_sessions_changed, m, &m->sessions);
         if (r < 0)
                 audit_log(LOG_WARNING, "logind cannot be followed: %s", strerror(-r));
+        r = units_new(m->event, NULL, on_units_changed, m, &m->units);
+        if (r < 0)
+                audit_log(LOG_WARNING, "the control groups of units cannot be searched: %s", strerror(-r));
         return 0;
 }
 
@@ -403,6 +414,7 @@ struct manager *manager_free(struct manager *m)
         watch_free(m->watch);
         clock_watch_free(m->clock);
         sessions_free(m->sessions);
+        units_free(m->units);
         resolver_free(m->resolver);
         sever_close(m->sever);
         second_lock_close(m->second);

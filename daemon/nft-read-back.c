@@ -175,6 +175,27 @@ static int read_destinations(struct nft *n, const char *table, struct destinatio
         return r;
 }
 
+int nft_read_units(struct nft *n, const char *name, uint64_t **ret, size_t *ret_n)
+{
+        _cleanup_free_ char *table = nft_table_name(name);
+        _cleanup_rs_set_ struct rs_set s = {0};
+        uint64_t *ids;
+        int r = table ? read_optional(n, table, SET_UNITS, &s) : -ENOMEM;
+
+        if (r < 0)
+                return r;
+        ids = calloc(s.n + 1, sizeof(*ids));
+        if (!ids)
+                return -ENOMEM;
+        for (size_t i = 0; i < s.n; i++) {
+                memcpy(&ids[i], s.elements + i * sizeof(*ids), sizeof(*ids));
+                ids[i] = be64toh(ids[i]);
+        }
+        *ret = ids;
+        *ret_n = s.n;
+        return 0;
+}
+
 static bool has_chain(const struct nft_chain_list *chains, enum rs_chain_id id)
 {
         for (size_t i = 0; i < chains->n; i++)

@@ -71,7 +71,7 @@ static void load_presence(struct writer *w, uint32_t op, uint8_t type, size_t wo
         nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_OP, op);
 }
 
-static void load_cgroup(struct writer *w, size_t word)
+static void load_cgroup(struct writer *w, uint32_t level, size_t word)
 {
         struct nftnl_expr *e = expression(w, "socket");
 
@@ -79,7 +79,7 @@ static void load_cgroup(struct writer *w, size_t word)
                 return;
         nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_KEY, NFT_SOCKET_CGROUPV2);
         nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_DREG, reg(word));
-        nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_LEVEL, 2);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_LEVEL, level);
 }
 
 static void load_address_type(struct writer *w, uint32_t which, size_t word)
@@ -200,8 +200,6 @@ static void load(struct writer *w, enum rs_field field, size_t word)
                 return load_meta(w, NFT_META_SKUID, word);
         case FIELD_SKGID:
                 return load_meta(w, NFT_META_SKGID, word);
-        case FIELD_CGROUP:
-                return load_cgroup(w, word);
         case FIELD_NFPROTO:
                 return load_meta(w, NFT_META_NFPROTO, word);
         case FIELD_L4PROTO:
@@ -236,6 +234,7 @@ static void load(struct writer *w, enum rs_field field, size_t word)
         case FIELD_SSRR:
                 return load_presence(w, NFT_EXTHDR_OP_IPV4, 137 /* IPOPT_SSRR */, word);
         case FIELD_NONE:
+        case FIELD_CGROUP: /* see load_key(): it takes the level */
         case FIELD_CONSTANT:
                 break;
         }
@@ -317,6 +316,8 @@ static void load_key(struct writer *w, const struct rs_statement *s)
                 if (s->fields[i] == FIELD_CONSTANT)
                         load_constant(w, info->fields[i] == TYPE_UID ? ATTEMPT_NO_UID : 0,
                                       (uint32_t)rs_type_info(info->fields[i])->length, word);
+                else if (s->fields[i] == FIELD_CGROUP)
+                        load_cgroup(w, s->value, word);
                 else
                         load(w, s->fields[i], word);
                 word += (rs_type_info(info->fields[i])->length + 3) / 4;

@@ -55,6 +55,10 @@ int nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_
 int nft_read_back(struct nft *n, const char *name, struct subjects *ret_subjects,
                   struct destinations *ret_destinations, bool *ret_forward_deny);
 
+/* Ids of the control groups of units (Services=) that it holds; none where it has no such set. The caller
+ * frees. */
+int nft_read_units(struct nft *n, const char *name, uint64_t **ret, size_t *ret_n);
+
 #define ATTEMPT_NO_UID UINT32_MAX /* a socket without an owner */
 
 struct attempt {

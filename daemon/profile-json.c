@@ -17,6 +17,7 @@ static const struct {
                 {"Users", offsetof(struct profile, users)},
                 {"ExceptUsers", offsetof(struct profile, except_users)},
                 {"ExceptGroups", offsetof(struct profile, except_groups)},
+                {"Services", offsetof(struct profile, services)},
 },
   switches[] =
           {

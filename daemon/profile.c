@@ -3,6 +3,7 @@
 
 #include "cleanup.h"
 #include "timespan.h"
+#include "unit-patterns.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -49,6 +50,7 @@ struct profile *profile_free(struct profile *p)
         words_clear(&p->allow);
         free(p->dns);
         words_clear(&p->loopback_deny);
+        words_clear(&p->services);
         destinations_clear(&p->destinations);
         free(p->file);
         free(p);
@@ -81,6 +83,7 @@ struct profile *profile_copy(const struct profile *p)
             words_copy(&c->except_users, &p->except_users) < 0 ||
             words_copy(&c->except_groups, &p->except_groups) < 0 || words_copy(&c->allow, &p->allow) < 0 ||
             words_copy(&c->loopback_deny, &p->loopback_deny) < 0 ||
+            words_copy(&c->services, &p->services) < 0 ||
             destinations_copy(&p->destinations, &c->destinations) < 0)
                 return NULL;
         return TAKE_PTR(c);
@@ -238,6 +241,23 @@ static size_t check_people(const struct profile *p, struct problems *problems)
         return mistakes + check_root(p, problems);
 }
 
+static size_t check_services(const struct profile *p, struct problems *problems)
+{
+        size_t mistakes = 0;
+
+        for (size_t i = 0; i < p->services.n; i++) {
+                const struct word *w = &p->services.items[i];
+                const char *why = unit_pattern_problem(w->text);
+
+                if (!why)
+                        continue;
+                problems_add_at(problems, w->file, w->line, "Services= takes systemd units, not \"%s\": %s",
+                                w->text, why);
+                mistakes++;
+        }
+        return mistakes;
+}
+
 static size_t check_durations(const struct profile *p, struct problems *problems)
 {
         char wanted[64], most[64];
@@ -269,6 +289,7 @@ int profile_finish(struct profile *p, struct problems *problems)
         int r;
 
         mistakes += check_people(p, problems);
+        mistakes += check_services(p, problems);
         mistakes += check_durations(p, problems);
         r = profile_parse_destinations(p, &d, problems);
         if (r < 0)
@@ -300,6 +321,6 @@ bool profile_same_block(const struct profile *a, const struct profile *b)
                a->forward_deny == b->forward_deny && a->sessions == b->sessions &&
                a->second_lock == b->second_lock && same_words(&a->groups, &b->groups) &&
                same_words(&a->users, &b->users) && same_words(&a->except_users, &b->except_users) &&
-               same_words(&a->except_groups, &b->except_groups) &&
+               same_words(&a->except_groups, &b->except_groups) && same_words(&a->services, &b->services) &&
                destinations_equal(&a->destinations, &b->destinations);
 }

@@ -22,6 +22,7 @@ struct profile {
         struct destinations destinations; /* parsed from the three above by profile_finish() */
         bool forward_deny;
         bool sessions;
+        struct words services;                   /* units held to the same destinations; as written */
         bool second_lock;                        /* SecondLock=auto (true, default) or no */
         uint64_t default_duration, max_duration; /* microseconds; 0: none */
         char *file;                              /* where its section begins; NULL for ad-hoc ones */

@@ -183,6 +183,7 @@ static void put_plan(struct builder *b, const struct profile *p)
         put(b, "loopback_deny", words_json(&p->loopback_deny));
         put(b, "forward", json_string(p->forward_deny ? "deny" : "keep"));
         put(b, "sessions", json_boolean(p->sessions));
+        put(b, "services", words_json(&p->services));
 }
 
 static json_t *second_lock_json(const struct lockdown *l)
@@ -311,6 +312,8 @@ json_t *report_warnings(const struct lockdown *l)
                 warn(list, "group %s has no members", l->members.empty_groups.items[i].text);
         if (l->members_problem)
                 warn(list, "%s", l->members_problem);
+        if (l->units_problem)
+                warn(list, "%s", l->units_problem);
         if (l->from_disk && l->have_members)
                 warn(list, "the list of people is the one saved %s; the directory has not confirmed it yet",
                      timestamp_format(l->members.as_of, as_of, sizeof(as_of)));

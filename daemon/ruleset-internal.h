@@ -38,6 +38,7 @@ enum rs_set_id {
         SET_EXCEPT_UIDS,
         SET_EXCEPT_GIDS,
         SET_SESSIONS,
+        SET_UNITS,
         SET_ALLOW4,
         SET_ALLOW6,
         SET_ALLOW4_SERVICE,
@@ -90,9 +91,9 @@ enum rs_chain_id {
         CHAIN_SUBJECTS_LAST,
         CHAIN_DESTINATIONS_LAST,
         CHAIN_REFUSE_LAST,
-        /* the second for login sessions, which postrouting cannot ask for */
-        CHAIN_SUBJECTS_SESSIONS,
-        CHAIN_DESTINATIONS_SESSIONS,
+        /* the second for control groups (sessions, units), which postrouting cannot ask for */
+        CHAIN_SUBJECTS_CGROUPS,
+        CHAIN_DESTINATIONS_CGROUPS,
         /* the book of what was refused */
         CHAIN_RECORD,
         CHAIN_RECORD_OWNED,
@@ -129,7 +130,7 @@ enum rs_field {
         FIELD_NONE,
         FIELD_SKUID,
         FIELD_SKGID,
-        FIELD_CGROUP,  /* socket cgroupv2 level 2 */
+        FIELD_CGROUP,  /* socket cgroupv2 level VALUE of the statement */
         FIELD_NFPROTO, /* NFPROTO_IPV4, NFPROTO_IPV6 */
         FIELD_L4PROTO, /* IPPROTO_… */
         FIELD_IIF,     /* interface index, 0: none */
@@ -178,8 +179,8 @@ enum rs_verdict {
 struct rs_statement {
         enum rs_kind kind;
         enum rs_field fields[RS_KEY_FIELDS];
-        enum rs_op op; /* RS_COMPARE; RS_LOOKUP: OP_NEQ is "not in" */
-        uint32_t value;
+        enum rs_op op;  /* RS_COMPARE; RS_LOOKUP: OP_NEQ is "not in" */
+        uint32_t value; /* RS_LOOKUP of FIELD_CGROUP: the level */
         enum rs_set_id set;
         enum rs_verdict verdict;
         enum rs_chain_id chain;

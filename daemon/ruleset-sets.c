@@ -33,6 +33,7 @@ const struct rs_set_info *rs_set_info(enum rs_set_id id)
                 [SET_EXCEPT_UIDS] = {.name = "except_uids", .fields = {TYPE_UID}, .bounded = true},
                 [SET_EXCEPT_GIDS] = {.name = "except_gids", .fields = {TYPE_GID}, .bounded = true},
                 [SET_SESSIONS] = {.name = "sessions", .fields = {TYPE_CGROUP}, .bounded = true},
+                [SET_UNITS] = {.name = "units", .fields = {TYPE_CGROUP}, .bounded = true},
                 [SET_ALLOW4] = {.name = "allow4", .fields = {TYPE_IPV4}, .interval = true},
                 [SET_ALLOW6] = {.name = "allow6", .fields = {TYPE_IPV6}, .interval = true},
                 [SET_ALLOW4_SERVICE] = {"allow4_service",
@@ -195,6 +196,12 @@ static int put_id_ranges(struct ruleset *r, enum rs_set_id id, const struct idse
         return 0;
 }
 
+static void put64(uint8_t *p, uint64_t value)
+{
+        value = htobe64(value);
+        memcpy(p, &value, sizeof(value));
+}
+
 static int put_sessions(struct ruleset *r, const struct ruleset_spec *spec)
 {
         int e = declare(r, SET_SESSIONS, spec->n_session_cgroups);
@@ -202,12 +209,22 @@ static int put_sessions(struct ruleset *r, const struct ruleset_spec *spec)
 
         if (e < 0)
                 return e;
-        for (size_t i = 0; i < s->n; i++) {
-                uint64_t id = htobe64(spec->session_cgroups[i]);
-
-                memcpy(s->elements + 8 * i, &id, sizeof(id));
-        }
+        for (size_t i = 0; i < s->n; i++)
+                put64(s->elements + 8 * i, spec->session_cgroups[i]);
         rs_set_sort(s, SET_SESSIONS);
+        return 0;
+}
+
+static int put_units(struct ruleset *r, const struct ruleset_spec *spec)
+{
+        int e = declare(r, SET_UNITS, spec->n_unit_cgroups);
+        struct rs_set *s = &r->sets[SET_UNITS];
+
+        if (e < 0)
+                return e;
+        for (size_t i = 0; i < s->n; i++)
+                put64(s->elements + 8 * i, spec->unit_cgroups[i].id);
+        rs_set_sort(s, SET_UNITS);
         return 0;
 }
 
@@ -310,6 +327,8 @@ static int build_subjects(struct ruleset *r, const struct ruleset_spec *spec)
         const struct subjects *s = spec->subjects;
         int e = put_ids(r, SET_EXCEPT_UIDS, &s->except_uids);
 
+        if (e == 0 && spec->units)
+                e = put_units(r, spec);
         if (e == 0 && s->everyone)
                 return put_ids(r, SET_EXCEPT_GIDS, &s->except_gids);
         if (e == 0)

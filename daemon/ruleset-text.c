@@ -129,7 +129,7 @@ static void write_elements(FILE *f, enum rs_set_id id, const struct rs_set *s)
 }
 
 /* nft(8) knows control groups by their path only. */
-static void write_sessions(FILE *f, const struct rs_set *s)
+static void write_cgroups(FILE *f, const struct rs_set *s)
 {
         if (s->n == 0)
                 return;
@@ -155,8 +155,8 @@ static void write_set(FILE *f, enum rs_set_id id, const struct rs_set *s)
                 fputs("\t\tflags interval\n", f);
         if (info->dynamic)
                 fputs("\t\tflags dynamic\n\t\tcounter\n", f);
-        else if (id == SET_SESSIONS)
-                write_sessions(f, s);
+        else if (info->fields[0] == TYPE_CGROUP)
+                write_cgroups(f, s);
         else
                 write_elements(f, id, s);
         fputs("\t}\n", f);
@@ -168,7 +168,7 @@ static const char *field_name(enum rs_field field)
                 [FIELD_NONE] = "",
                 [FIELD_SKUID] = "meta skuid",
                 [FIELD_SKGID] = "meta skgid",
-                [FIELD_CGROUP] = "socket cgroupv2 level 2",
+                [FIELD_CGROUP] = "socket cgroupv2 level",
                 [FIELD_NFPROTO] = "meta nfproto",
                 [FIELD_L4PROTO] = "meta l4proto",
                 [FIELD_IIF] = "iif",
@@ -240,6 +240,8 @@ static void write_key(FILE *f, const struct rs_statement *s)
                         fputs(info->fields[i] == TYPE_UID ? "4294967295" : "0", f);
                 else
                         fputs(field_name(s->fields[i]), f);
+                if (s->fields[i] == FIELD_CGROUP)
+                        fprintf(f, " %" PRIu32, s->value);
         }
 }
 

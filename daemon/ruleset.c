@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define LOOPBACK_INDEX 1 /* in every network namespace */
+/* user.slice/user-UID.slice */
+#define SESSION_LEVEL 2
 
 const struct rs_chain_info *rs_chain_info(enum rs_chain_id id)
 {
@@ -16,8 +18,8 @@ const struct rs_chain_info *rs_chain_info(enum rs_chain_id id)
                 [CHAIN_SUBJECTS_LAST] = {.name = "subjects_last"},
                 [CHAIN_DESTINATIONS_LAST] = {.name = "destinations_last"},
                 [CHAIN_REFUSE_LAST] = {.name = "refuse_last"},
-                [CHAIN_SUBJECTS_SESSIONS] = {.name = "subjects_sessions"},
-                [CHAIN_DESTINATIONS_SESSIONS] = {.name = "destinations_sessions"},
+                [CHAIN_SUBJECTS_CGROUPS] = {.name = "subjects_cgroups"},
+                [CHAIN_DESTINATIONS_CGROUPS] = {.name = "destinations_cgroups"},
                 [CHAIN_RECORD] = {.name = "record"},
                 [CHAIN_RECORD_OWNED] = {.name = "record_owned"},
                 [CHAIN_SUBJECTS_DNS] = {.name = "subjects_dns"},
@@ -93,6 +95,12 @@ static struct rs_statement exists(enum rs_field field)
 static struct rs_statement in(enum rs_field field, enum rs_set_id set)
 {
         return (struct rs_statement){.kind = RS_LOOKUP, .fields = {field}, .op = OP_EQ, .set = set};
+}
+
+static struct rs_statement cgroup_in(uint32_t level, enum rs_set_id set)
+{
+        return (struct rs_statement){
+                .kind = RS_LOOKUP, .fields = {FIELD_CGROUP}, .op = OP_EQ, .value = level, .set = set};
 }
 
 static struct rs_statement not_in(enum rs_field field, enum rs_set_id set)
@@ -185,6 +193,23 @@ static void named_subjects(struct builder *b, enum rs_chain_id chain, enum rs_ch
         }
 }
 
+static bool level_in_use(const struct builder *b, uint32_t level)
+{
+        for (size_t i = 0; i < b->spec->n_unit_cgroups; i++)
+                if (b->spec->unit_cgroups[i].level == level)
+                        return true;
+        return false;
+}
+
+/* Services=: whatever uid it has, root's and the excepted's included, so before those are let go. */
+static void unit_subjects(struct builder *b, enum rs_chain_id chain, enum rs_chain_id target)
+{
+        /* socket cgroupv2 level N @units goto destinations, for each depth at which there is one */
+        for (uint32_t level = 1; level <= RULESET_LEVEL_MAX; level++)
+                if (level_in_use(b, level))
+                        RULE(b, chain, cgroup_in(level, SET_UNITS), go_to(target));
+}
+
 static void excepted_subjects(struct builder *b, enum rs_chain_id chain)
 {
         /* meta skuid @except_uids return: first, for they may be in a blocked group or session */
@@ -228,21 +253,24 @@ static void everyone(struct builder *b, enum rs_chain_id chain, enum rs_chain_id
 
 static void subjects(struct builder *b, enum rs_chain_id chain, enum rs_chain_id target)
 {
-        /* postrouting cannot ask for a socket's control group: the sessions' second judgement is at the end
-         * of output instead. */
-        bool sessions = b->r->sets[SET_SESSIONS].present && chain != CHAIN_SUBJECTS_LAST;
+        /* postrouting cannot ask for a socket's control group: the second judgement of sessions and units is
+         * at the end of output instead. */
+        bool cgroups = chain != CHAIN_SUBJECTS_LAST;
 
+        if (cgroups)
+                unit_subjects(b, chain, target);
         if (b->spec->subjects->everyone) {
-                everyone(b, chain, target);
+                if (chain != CHAIN_SUBJECTS_CGROUPS)
+                        everyone(b, chain, target);
                 return;
         }
         excepted_subjects(b, chain);
-        if (chain != CHAIN_SUBJECTS_SESSIONS)
+        if (chain != CHAIN_SUBJECTS_CGROUPS)
                 named_subjects(b, chain, target);
         /* socket cgroupv2 level 2 @sessions goto destinations: also with no session yet, so that logging in
          * is an update of the set */
-        if (sessions)
-                RULE(b, chain, in(FIELD_CGROUP, SET_SESSIONS), go_to(target));
+        if (cgroups && b->r->sets[SET_SESSIONS].present)
+                RULE(b, chain, cgroup_in(SESSION_LEVEL, SET_SESSIONS), go_to(target));
 }
 
 /* Where a packet only seems to go. */
@@ -315,7 +343,7 @@ static void destinations(struct builder *b, enum rs_chain_id chain, enum rs_chai
         /* At the end of output a packet that NAT sent elsewhere still carries the interface it was meant for:
          * there the address must say whether it stays here. */
         struct rs_statement local =
-                chain == CHAIN_DESTINATIONS_SESSIONS ? is(FIELD_LOCAL, 1) : is(FIELD_OIF, LOOPBACK_INDEX);
+                chain == CHAIN_DESTINATIONS_CGROUPS ? is(FIELD_LOCAL, 1) : is(FIELD_OIF, LOOPBACK_INDEX);
 
         /* tcp flags & rst == rst return: before all else, or the reset that tells the peer of a
          * severed connection would be refused, too. Only the kernel makes them for a subject; and
@@ -473,11 +501,11 @@ static void build_chains(struct builder *b)
         subjects(b, CHAIN_SUBJECTS_LAST, CHAIN_DESTINATIONS_LAST);
         destinations(b, CHAIN_DESTINATIONS_LAST, CHAIN_REFUSE_LAST);
 
-        if (b->r->sets[SET_SESSIONS].present) {
-                hook(b, CHAIN_OUTPUT_LAST, CHAIN_SUBJECTS_SESSIONS);
-                declare(b, CHAIN_DESTINATIONS_SESSIONS);
-                subjects(b, CHAIN_SUBJECTS_SESSIONS, CHAIN_DESTINATIONS_SESSIONS);
-                destinations(b, CHAIN_DESTINATIONS_SESSIONS, CHAIN_REFUSE_LAST);
+        if (b->r->sets[SET_SESSIONS].present || b->r->sets[SET_UNITS].present) {
+                hook(b, CHAIN_OUTPUT_LAST, CHAIN_SUBJECTS_CGROUPS);
+                declare(b, CHAIN_DESTINATIONS_CGROUPS);
+                subjects(b, CHAIN_SUBJECTS_CGROUPS, CHAIN_DESTINATIONS_CGROUPS);
+                destinations(b, CHAIN_DESTINATIONS_CGROUPS, CHAIN_REFUSE_LAST);
         }
 
         declare(b, CHAIN_RECORD);

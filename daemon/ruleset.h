@@ -13,6 +13,13 @@
 /* Entries an attempts set holds at the most; beyond it only the totals count. */
 #define ATTEMPTS_MAX 65536
 
+/* The control group of a unit that is held to the same destinations (Services=). */
+struct ruleset_unit {
+        uint64_t id;
+        unsigned level; /* as `socket cgroupv2 level` counts; at most RULESET_LEVEL_MAX */
+};
+#define RULESET_LEVEL_MAX 255
+
 struct ruleset_spec {
         const char *name; /* of the profile; the table is TABLE_PREFIX + name */
         const struct subjects *subjects;
@@ -21,6 +28,9 @@ struct ruleset_spec {
         bool reset_established;          /* nobody severs: what was open must be told, too, or it hangs */
         const uint64_t *session_cgroups; /* cgroup2 ids of the members' user-UID.slice (subjects->sessions) */
         size_t n_session_cgroups;
+        bool units; /* there is Services=, whether or not any of them has a control group now */
+        const struct ruleset_unit *unit_cgroups;
+        size_t n_unit_cgroups;
 };
 
 struct ruleset; /* opaque outside ruleset*.c and nft*.c: see ruleset-internal.h */

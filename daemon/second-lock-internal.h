@@ -14,8 +14,10 @@ struct plan {
         union sl_page *pages;
         size_t n_pages;
 };
-/* Pure. -E2BIG: too large; -ERANGE: a control group that lies too deep. */
-int plan_build(const struct second_lock_spec *spec, const struct sl_offsets *offsets, struct plan *ret);
+/* Pure. ROOT: id of the control group from which levels count. -E2BIG: too large; -ERANGE: a control group
+ * that lies too deep. */
+int plan_build(const struct second_lock_spec *spec, const struct sl_offsets *offsets, uint64_t root,
+               struct plan *ret);
 void plan_clear(struct plan *p);
 
 /* The programs of one order, and their maps, as file descriptors. */

@@ -68,6 +68,7 @@ static int lay_out(const struct second_lock_spec *spec, const struct plan_ids *i
         place(h, SL_GIDS, ids->gids.n, 1, &words);
         place(h, SL_EXCEPT_GIDS, ids->except_gids.n, 1, &words);
         place(h, SL_CGROUPS, spec->subjects->everyone ? 0 : spec->n_cgroups, 1, &words);
+        place(h, SL_UNITS, spec->n_units, 1, &words);
         place(h, SL_ALLOW4, d->allow4.n, range, &words);
         place(h, SL_ALLOW6, d->allow6.n, range, &words);
         place(h, SL_SERVICE4, d->service4.n, service, &words);
@@ -105,23 +106,24 @@ static int compare_words(const void *a, const void *b)
         return (x > y) - (x < y);
 }
 
-static int put_cgroups(const struct plan *p, const struct second_lock_spec *spec)
+static int put_cgroups(const struct plan *p, enum sl_section_id id, const struct second_lock_cgroup *cgroups,
+                       struct sl_levels *ret)
 {
-        struct sl_header *h = &p->pages[0].header;
-        uint64_t *word = section(p, SL_CGROUPS);
+        size_t n = p->pages[0].header.sections[id].n;
+        uint64_t *word = section(p, id);
         uint32_t levels = 0;
 
-        for (size_t i = 0; i < h->sections[SL_CGROUPS].n; i++) {
-                if (spec->cgroups[i].level >= SL_LEVELS)
+        for (size_t i = 0; i < n; i++) {
+                if (cgroups[i].level >= SL_LEVELS)
                         return -ERANGE;
-                levels |= UINT32_C(1) << spec->cgroups[i].level;
-                word[i] = spec->cgroups[i].id;
+                levels |= UINT32_C(1) << cgroups[i].level;
+                word[i] = cgroups[i].id;
         }
-        if (h->sections[SL_CGROUPS].n > 1)
-                qsort(word, h->sections[SL_CGROUPS].n, sizeof(*word), compare_words);
+        if (n > 1)
+                qsort(word, n, sizeof(*word), compare_words);
         for (uint8_t level = 0; level < SL_LEVELS; level++)
                 if (levels >> level & 1)
-                        h->cgroup_levels[h->n_cgroup_levels++] = level;
+                        ret->levels[ret->n++] = level;
         return 0;
 }
 
@@ -230,11 +232,12 @@ static void put_subjects(const struct plan *p, const struct plan_ids *ids)
         put_ids(p, SL_EXCEPT_GIDS, &ids->except_gids);
 }
 
-int plan_build(const struct second_lock_spec *spec, const struct sl_offsets *offsets, struct plan *ret)
+int plan_build(const struct second_lock_spec *spec, const struct sl_offsets *offsets, uint64_t root,
+               struct plan *ret)
 {
         _cleanup_(plan_ids_clear) struct plan_ids ids = {};
         _cleanup_(plan_clear) struct plan p = {};
-        struct sl_header h = {.version = SL_VERSION, .offsets = *offsets};
+        struct sl_header h = {.version = SL_VERSION, .offsets = *offsets, .root = root};
         int r = plan_ids_collect(spec->subjects, &ids);
 
         if (r >= 0)
@@ -254,7 +257,9 @@ int plan_build(const struct second_lock_spec *spec, const struct sl_offsets *off
                 return -ENOMEM;
         p.pages[0].header = h;
         put_subjects(&p, &ids);
-        r = put_cgroups(&p, spec);
+        r = put_cgroups(&p, SL_CGROUPS, spec->cgroups, &p.pages[0].header.cgroup_levels);
+        if (r >= 0)
+                r = put_cgroups(&p, SL_UNITS, spec->units, &p.pages[0].header.unit_levels);
         if (r < 0)
                 return r;
         put_destinations(&p, spec->destinations);

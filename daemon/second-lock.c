@@ -237,7 +237,7 @@ int second_lock_list(struct second_lock *s, struct words *ret)
 static int make_plan(const struct second_lock *s, const struct second_lock_spec *spec, struct plan *ret,
                      char **ret_error)
 {
-        int r = plan_build(spec, &s->offsets, ret);
+        int r = plan_build(spec, &s->offsets, s->cgroup_id, ret);
 
         if (r == -E2BIG)
                 return say(ret_error, r, "the second lock of %s would hold more than it can", spec->name);
@@ -511,7 +511,7 @@ int second_lock_verify(struct second_lock *s, const struct second_lock_spec *spe
 
         if (r != 0)
                 return r;
-        r = plan_build(spec, &s->offsets, &plan);
+        r = plan_build(spec, &s->offsets, s->cgroup_id, &plan);
         if (r >= 0)
                 r = plan_map_equals(e.plan, &plan);
         if (r == 0)

@@ -27,15 +27,17 @@ struct second_lock;
 
 struct second_lock_cgroup {
         uint64_t id;
-        unsigned level; /* depth below the root of cgroup2; at most 31 */
+        unsigned level; /* depth below where cgroup2 is mounted; at most 31 */
 };
 
 struct second_lock_spec {
         const char *name; /* of the profile */
         const struct subjects *subjects;
         const struct destinations *destinations;
-        const struct second_lock_cgroup *cgroups; /* sessions and services: subjects whatever their uid */
+        const struct second_lock_cgroup *cgroups; /* sessions: subjects unless their uid is excepted */
         size_t n_cgroups;
+        const struct second_lock_cgroup *units; /* Services=: subjects whatever their uid, root included */
+        size_t n_units;
 };
 
 /* CGROUP: the control group whose sockets are judged, NULL: the root of cgroup2, as mounted. PINS: a

@@ -51,12 +51,7 @@ bool cgroup_parse_slice(const char *name, uint32_t *ret_uid)
         return true;
 }
 
-struct ids {
-        uint64_t *items;
-        size_t n, capacity;
-};
-
-static int ids_append(struct ids *ids, uint64_t id)
+static int ids_append(struct cgroup_ids *ids, uint64_t id)
 {
         if (ids->n == ids->capacity) {
                 size_t capacity = ids->capacity ? ids->capacity * 2 : 32;
@@ -78,9 +73,14 @@ static int compare_ids(const void *a, const void *b)
         return (x > y) - (x < y);
 }
 
-/* The id as nftables and sock_diag give it. It is the inode number on 64-bit machines only, so the handle is
- * asked first. */
-static int id_of(int fd, uint64_t *ret)
+void cgroup_ids_sort(struct cgroup_ids *ids)
+{
+        if (ids->n > 1)
+                qsort(ids->items, ids->n, sizeof(*ids->items), compare_ids);
+}
+
+/* It is the inode number on 64-bit machines only, so the handle is asked first. */
+int cgroup_id_of(int fd, uint64_t *ret)
 {
         union {
                 struct file_handle handle;
@@ -106,8 +106,7 @@ static void closedirp(DIR **d)
                 closedir(*d);
 }
 
-/* Takes FD over. NULL with errno. */
-static DIR *open_listing(int fd)
+DIR *cgroup_open_listing(int fd)
 {
         DIR *d = fd < 0 ? NULL : fdopendir(fd);
 
@@ -120,34 +119,37 @@ static DIR *open_listing(int fd)
         return d;
 }
 
-static int open_child(int at, const char *name)
+int cgroup_open_child(int at, const char *name)
 {
         return openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-static bool may_be_directory(const struct dirent *e)
+bool cgroup_may_be_directory(const struct dirent *e)
 {
         return (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) && e->d_name[0] != '.';
 }
 
-/* Adds the control group FD (taken over) and, if BELOW, all inside it. One that goes away meanwhile is not an
- * error. */
-static int add_tree(int fd, bool below, unsigned depth, struct ids *ids)
+static int add_tree(int fd, bool below, unsigned depth, struct cgroup_ids *ids)
 {
-        _cleanup_(closedirp) DIR *d = open_listing(fd);
+        _cleanup_(closedirp) DIR *d = cgroup_open_listing(fd);
         const struct dirent *e;
         uint64_t id;
         int r;
 
         if (!d)
                 return errno == ENOMEM ? -ENOMEM : 0;
-        r = id_of(dirfd(d), &id);
+        r = cgroup_id_of(dirfd(d), &id);
         if (r == 0)
                 r = ids_append(ids, id);
         while (r == 0 && below && depth < DEPTH_MAX && (e = readdir(d)))
-                if (may_be_directory(e))
-                        r = add_tree(open_child(dirfd(d), e->d_name), below, depth + 1, ids);
+                if (cgroup_may_be_directory(e))
+                        r = add_tree(cgroup_open_child(dirfd(d), e->d_name), below, depth + 1, ids);
         return r == -ENOENT || r == -ENODEV ? 0 : r;
+}
+
+int cgroup_add_tree(int fd, bool below, struct cgroup_ids *ids)
+{
+        return add_tree(fd, below, 0, ids);
 }
 
 static DIR *open_user_slice(const char *root)
@@ -156,15 +158,15 @@ static DIR *open_user_slice(const char *root)
 
         if (fd < 0)
                 return NULL;
-        child = open_child(fd, "user.slice");
+        child = cgroup_open_child(fd, "user.slice");
         close(fd);
-        return open_listing(child);
+        return cgroup_open_listing(child);
 }
 
 int cgroup_user_slices(const char *root, const struct idset *uids, bool below, uint64_t **ret, size_t *ret_n)
 {
         _cleanup_(closedirp) DIR *d = open_user_slice(root);
-        struct ids ids = {0};
+        struct cgroup_ids ids = {0};
         const struct dirent *e;
         uint32_t uid;
         int r = 0;
@@ -174,13 +176,12 @@ int cgroup_user_slices(const char *root, const struct idset *uids, bool below, u
         /* By what is there, not by UIDS: an order may cover a hundred thousand people. */
         while (r == 0 && d && (e = readdir(d)))
                 if (cgroup_parse_slice(e->d_name, &uid) && idset_contains(uids, uid))
-                        r = add_tree(open_child(dirfd(d), e->d_name), below, 0, &ids);
+                        r = cgroup_add_tree(cgroup_open_child(dirfd(d), e->d_name), below, &ids);
         if (r < 0) {
                 free(ids.items);
                 return r;
         }
-        if (ids.n > 0)
-                qsort(ids.items, ids.n, sizeof(*ids.items), compare_ids);
+        cgroup_ids_sort(&ids);
         *ret = ids.items;
         *ret_n = ids.n;
         return 0;

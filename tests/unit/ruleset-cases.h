@@ -11,7 +11,7 @@ struct ruleset_case {
         const char *name; /* of the golden file, too */
         const char *allow[8];
         const char *dns, *loopback_deny[4];
-        bool everyone, forward_deny, sessions;
+        bool everyone, forward_deny, sessions, units;
         bool nobody; /* without uids and gids */
         bool ranges; /* subordinate ids and excepted users */
 };
@@ -41,6 +41,8 @@ static const struct ruleset_case ruleset_cases[] = {
          .loopback_deny = DEFAULT_LOOPBACK_DENY,
          .forward_deny = true},
         {.name = "sessions", .allow = {"internal"}, .dns = "allow", .sessions = true},
+        {.name = "units", .allow = {"internal"}, .sessions = true, .units = true, .ranges = true},
+        {.name = "everyone-units", .allow = {"internal"}, .everyone = true, .units = true},
         {.name = "empty", .allow = {"internal"}, .nobody = true},
         {.name = "ipv6-only",
          .allow = {"fd00::/8", "fe80::/10"},
@@ -108,16 +110,22 @@ static void fill_input(struct ruleset_input *in, const struct ruleset_case *c)
 static struct ruleset *build_ruleset(const struct ruleset_input *in, const struct ruleset_case *c,
                                      const uint64_t *cgroups, size_t n_cgroups)
 {
+        /* a service, and one in a slice inside a slice */
+        static const struct ruleset_unit units[] = {{4712, 2}, {816, 3}};
         struct ruleset *r = NULL;
 
-        assert_int_equal(ruleset_build(&(struct ruleset_spec){.name = c->name,
-                                                              .subjects = &in->subjects,
-                                                              .destinations = &in->destinations,
-                                                              .forward_deny = c->forward_deny,
-                                                              .session_cgroups = cgroups,
-                                                              .n_session_cgroups = n_cgroups},
-                                       &r),
-                         0);
+        assert_int_equal(
+                ruleset_build(&(struct ruleset_spec){.name = c->name,
+                                                     .subjects = &in->subjects,
+                                                     .destinations = &in->destinations,
+                                                     .forward_deny = c->forward_deny,
+                                                     .session_cgroups = cgroups,
+                                                     .n_session_cgroups = n_cgroups,
+                                                     .units = c->units,
+                                                     .unit_cgroups = units,
+                                                     .n_unit_cgroups = c->units ? ELEMENTSOF(units) : 0},
+                              &r),
+                0);
         return r;
 }
 

@@ -100,7 +100,7 @@ static void test_single_mistakes(void **state)
                 "Colour=red\n",      "nothing\n",
                 "[Profile q]\n",     "[Access]\nOrder=*\n",
                 "[Nonsense]\n",      "LoopbackDeny=0\n",
-                "IncludeRoot=yes\n", "Services=x\n",
+                "IncludeRoot=yes\n", "Services=x.socket\n",
         };
 
         (void)state;

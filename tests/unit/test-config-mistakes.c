@@ -121,8 +121,15 @@ static void test_mistakes_one_by_one(void **state)
                 {STAFF "Forward=no\n", "lockdownd.conf:3: Forward= expects keep or deny, not \"no\""},
                 {STAFF "Sessions=2\n", "lockdownd.conf:3: Sessions= expects yes or no, not \"2\""},
                 {STAFF "SecondLock=yes\n", "lockdownd.conf:3: SecondLock= expects no or auto, not \"yes\""},
-                {STAFF "Services=cups.service\n",
-                 "lockdownd.conf:3: Services= is not available in this version; remove it"},
+                {STAFF "Services=cups cups.socket\n",
+                 "lockdownd.conf:3: Services= takes systemd units, not \"cups.socket\": name the .service, "
+                 ".scope or .slice that has the processes"},
+                {STAFF "Services=/usr/sbin/cupsd\n",
+                 "lockdownd.conf:3: Services= takes systemd units, not \"/usr/sbin/cupsd\": expected a name "
+                 "such as cups.service or container@*.service"},
+                {STAFF "Services=-.slice\n", "lockdownd.conf:3: Services= takes systemd units, not "
+                                             "\"-.slice\": that is everything on this "
+                                             "machine; see Everyone=yes"},
                 {STAFF "RemoteSessions=end\n",
                  "lockdownd.conf:3: RemoteSessions=end is not available in this version; remove it"},
                 {STAFF "RemoteSessions=on\n",

@@ -147,6 +147,9 @@ static void test_same_block(void **state)
                 case 7:
                         c->second_lock = false;
                         break;
+                case 8:
+                        set(&c->services, "cups.service");
+                        break;
                 default:
                         set(&c->loopback_deny, "");
                         finish(c);
@@ -183,6 +186,7 @@ static void test_json(void **state)
         set(&p->users, "root 1042");
         set(&p->except_users, "backup");
         set(&p->except_groups, "oncall");
+        set(&p->services, "cups container@*.service");
         set(&p->loopback_deny, "1-9 8080");
         p->include_root = p->forward_deny = p->sessions = true;
         p->second_lock = false;
@@ -192,7 +196,7 @@ static void test_json(void **state)
         back = through_json(p);
         assert_true(profile_same_block(p, back));
         assert_true(words_equal(&p->groups, &back->groups) && words_equal(&p->users, &back->users) &&
-                    words_equal(&p->allow, &back->allow) &&
+                    words_equal(&p->allow, &back->allow) && words_equal(&p->services, &back->services) &&
                     words_equal(&p->loopback_deny, &back->loopback_deny));
         assert_string_equal(back->name, "staff");
         assert_string_equal(back->description, "\"Grüße\"");
@@ -205,7 +209,8 @@ static void test_json_defaults(void **state)
         static const char expected[] =
                 "{\"Name\": \"staff\", \"Description\": null, \"Groups\": [\"g\"], \"Users\": [], "
                 "\"ExceptUsers\": [], "
-                "\"ExceptGroups\": [], \"Everyone\": false, \"IncludeRoot\": false, \"Sessions\": false, "
+                "\"ExceptGroups\": [], \"Services\": [], \"Everyone\": false, \"IncludeRoot\": false, "
+                "\"Sessions\": false, "
                 "\"Allow\": "
                 "[\"internal\"], \"DNS\": \"deny\", \"LoopbackDeny\": [\"3128\", \"8118\", \"9050\"], "
                 "\"Forward\": "

@@ -92,8 +92,8 @@ static void test_control_groups(void **state)
         snprintf(scope, sizeof(scope), "%s/scope", session);
         assert_int_equal(mkdir(session, 0755), 0);
         assert_int_equal(mkdir(scope, 0755), 0);
-        /* The control group of the lab is at the first level, or below that. */
-        o->cgroup = (struct second_lock_cgroup){.id = cgroup_id(session), .level = 2};
+        /* Levels count from the control group of the lab, wherever that lies. */
+        o->cgroup = (struct second_lock_cgroup){.id = cgroup_id(session), .level = 1};
         o->spec.n_cgroups = 1;
         engage(o);
         assert_passes(OTHER, OUTSIDE4, PORT);
@@ -114,6 +114,47 @@ static void test_control_groups(void **state)
 
         o->cgroup.level = 32;
         assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), -ERANGE);
+}
+
+/* Services=: held whatever it runs as, also where everybody else of that uid is let go. */
+static void test_units(void **state)
+{
+        struct order *o = order_of(state);
+        struct second_lock_cgroup unit;
+        char path[300];
+        bool plain, everyone, excepted, inside;
+        int receiver, insider, root;
+
+        snprintf(path, sizeof(path), "%s/session", lab.cgroup);
+        assert_int_equal(mkdir(path, 0755), 0);
+        unit = (struct second_lock_cgroup){.id = cgroup_id(path), .level = 1};
+        o->spec.units = &unit;
+        o->spec.n_units = 1;
+        idset_append(&o->subjects.except_uids, OTHER, OTHER);
+        engage(o);
+        receiver = serve(0, lab.world, OUTSIDE4, PORT, SOCK_DGRAM);
+        join_cgroup(path);
+        insider = socket_of(OTHER, AF_INET, SOCK_DGRAM);
+        root = socket_of(0, AF_INET, SOCK_DGRAM);
+        join_cgroup(lab.cgroup);
+        plain = datagram_arrives(root, OUTSIDE4, PORT, receiver);
+        excepted = datagram_arrives(insider, OUTSIDE4, PORT, receiver);
+        o->subjects.everyone = true;
+        engage(o);
+        everyone = datagram_arrives(root, OUTSIDE4, PORT, receiver);
+        assert_passes(0, OUTSIDE4, PORT);
+        assert_passes(OTHER, OUTSIDE4, PORT);
+        o->spec.n_units = 0; /* stopped, say */
+        engage(o);
+        inside = datagram_arrives(root, OUTSIDE4, PORT, receiver);
+        close(insider);
+        close(root);
+        close(receiver);
+        rmdir(path);
+        assert_false(plain);
+        assert_false(excepted);
+        assert_false(everyone);
+        assert_true(inside);
 }
 
 static void test_dns_services_and_doors(void **state)
@@ -406,6 +447,7 @@ int main(void)
                 TEST(test_groups),
                 TEST(test_everyone),
                 TEST(test_control_groups),
+                TEST(test_units),
                 TEST(test_dns_services_and_doors),
                 TEST(test_listener_does_not_answer),
                 TEST(test_listener_does_not_answer_with_cookies),
