@@ -108,15 +108,52 @@ static int set_up_loop(sd_event **ret)
         return 0;
 }
 
-static int inherited_socket(void)
-{
-        int n = sd_listen_fds(1);
+/* What the service manager passed: the control socket, and what an earlier daemon gave it to keep. -1: none.
+ */
+struct inherited {
+        int control, tables;
+};
 
-        if (n > 1)
-                audit_log(LOG_WARNING, "%d sockets were passed, only the first is used", n);
-        return n >= 1 && sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) > 0
-                       ? SD_LISTEN_FDS_START
-                       : -1;
+/* The name under which the socket that owns the tables is kept. */
+#define KEPT_NAME "tables"
+
+static struct inherited inherit(void)
+{
+        struct inherited i = {-1, -1};
+        char **names = NULL;
+        int n = sd_listen_fds_with_names(1, &names);
+
+        for (int k = 0; k < n; k++) {
+                int fd = SD_LISTEN_FDS_START + k;
+                bool kept = names && names[k] && strcmp(names[k], KEPT_NAME) == 0;
+
+                if (kept && i.tables < 0)
+                        i.tables = fd;
+                else if (!kept && i.control < 0 && sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
+                        i.control = fd;
+                else {
+                        audit_log(LOG_WARNING, "a descriptor was passed that is of no use: %s",
+                                  names && names[k] ? names[k] : "it has no name");
+                        close(fd);
+                }
+        }
+        for (int k = 0; names && k < n; k++)
+                free(names[k]);
+        free(names);
+        return i;
+}
+
+/* The service manager keeps a copy: should this process die, the tables still have their owner, and nobody
+ * can touch them until the next one has come. (It would give up a socket with an error pending, unless told
+ * not to look: FDPOLL.) */
+static void keep(int tables)
+{
+        int r = sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDPOLL=0\nFDNAME=" KEPT_NAME, &tables, 1);
+
+        if (r < 0)
+                audit_log(LOG_WARNING,
+                          "the service manager could not be given the tables' socket to keep: %s",
+                          strerror(-r));
 }
 
 static int fatal(char *error, int r)
@@ -129,11 +166,13 @@ static int fatal(char *error, int r)
 
 static int run(const char *executable)
 {
+        const struct inherited inherited = inherit();
         const struct manager_paths paths = {
                 .configuration = directory("CONFIGURATION_DIRECTORY", "/etc/lockdownd"),
                 .state = directory("STATE_DIRECTORY", "/var/lib/lockdownd"),
                 .runtime = directory("RUNTIME_DIRECTORY", "/run/lockdownd"),
                 .executable = executable,
+                .kept_socket = inherited.tables,
         };
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(manager_freep) struct manager *manager = NULL;
@@ -143,10 +182,12 @@ static int run(const char *executable)
 
         if (r >= 0)
                 r = manager_new(event, &paths, &manager, &error);
-        if (r >= 0)
+        if (r >= 0) {
+                keep(manager_socket(manager));
                 r = manager_start(manager, &error);
+        }
         if (r >= 0)
-                r = bus_new(event, manager, inherited_socket(), paths.runtime, &bus, &error);
+                r = bus_new(event, manager, inherited.control, paths.runtime, &bus, &error);
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, manager);
         if (r < 0)

@@ -320,6 +320,26 @@ static void open_second_lock(struct manager *m)
         audit_log(LOG_WARNING, "%s", m->second_problem);
 }
 
+static int open_nft(struct manager *m, int kept, char **ret_error)
+{
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        if (kept < 0)
+                return nft_open(&m->nft, ret_error);
+        r = nft_open_kept(kept, &m->nft, &error);
+        if (r >= 0)
+                return 0;
+        audit_log(LOG_WARNING, "the socket kept by the service manager is of no use: %s",
+                  error ? error : strerror(-r));
+        return nft_open(&m->nft, ret_error);
+}
+
+int manager_socket(const struct manager *m)
+{
+        return nft_socket(m->nft);
+}
+
 static int open_edges(struct manager *m, const struct manager_paths *paths, char **ret_error)
 {
         int r = take_lock(m, paths->runtime, ret_error);
@@ -327,7 +347,7 @@ static int open_edges(struct manager *m, const struct manager_paths *paths, char
         if (r >= 0)
                 r = store_open(paths->state, &m->store, ret_error);
         if (r >= 0)
-                r = nft_open(&m->nft, ret_error);
+                r = open_nft(m, paths->kept_socket, ret_error);
         if (r < 0)
                 return r;
         r = sever_open(&m->sever);

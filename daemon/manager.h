@@ -19,6 +19,7 @@ struct manager_paths {
         const char *state;
         const char *runtime;
         const char *executable; /* of this program, started again as the resolver's worker */
+        int kept_socket;        /* manager_socket() of an earlier daemon, taken over; or -1 */
 };
 
 /* Opens every edge. Returns 0 or -errno with a sentence (the caller frees) that says what is wrong and what
@@ -27,6 +28,8 @@ int manager_new(sd_event *event, const struct manager_paths *paths, struct manag
 /* Brings the saved orders into force, takes over what an earlier daemon left, and begins to stage the
  * profiles. The block stands when this returns. 0 or -errno with a sentence. */
 int manager_start(struct manager *m, char **ret_error);
+/* The socket that owns the tables: whoever keeps it open keeps others from them. It stays M's. */
+int manager_socket(const struct manager *m);
 /* Removes what is merely staged; what is in force stays in the kernel. Returns NULL. */
 struct manager *manager_free(struct manager *m);
 DEFINE_CLEANUP(struct manager *, manager_free)

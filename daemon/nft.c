@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nft-internal.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/time.h>
@@ -28,15 +29,54 @@ void nft_say(char **ret_error, const char *format, ...)
         va_end(arguments);
 }
 
-static int open_socket(struct nft *n)
+static bool is_nfnetlink(int fd)
+{
+        int domain = 0, protocol = 0;
+        socklen_t length = sizeof(int);
+
+        return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_NETLINK &&
+               getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
+               protocol == NETLINK_NETFILTER;
+}
+
+/* Takes FD over. What the kernel had answered to somebody who did not live to read it is thrown away. */
+static int take_kept(struct nft *n, int fd)
+{
+        char buffer[8192];
+
+        if (!is_nfnetlink(fd)) {
+                close(fd);
+                return -EINVAL;
+        }
+        n->socket = mnl_socket_fdopen(fd);
+        if (!n->socket) {
+                int r = -errno;
+
+                close(fd);
+                return r;
+        }
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+        (void)fcntl(fd, F_SETFL, 0);
+        while (recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT) > 0 || errno == ENOBUFS)
+                ;
+        return 0;
+}
+
+static int open_new(struct nft *n)
+{
+        n->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+        return n->socket && mnl_socket_bind(n->socket, 0, MNL_SOCKET_AUTOPID) >= 0 ? 0 : -errno;
+}
+
+static int open_socket(struct nft *n, int kept)
 {
         const struct timeval patience = {.tv_sec = 10};
         int on = 1, size = RECEIVE_BUFFER, fd;
         socklen_t length = sizeof(size);
+        int r = kept >= 0 ? take_kept(n, kept) : open_new(n);
 
-        n->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-        if (!n->socket || mnl_socket_bind(n->socket, 0, MNL_SOCKET_AUTOPID) < 0)
-                return -errno;
+        if (r < 0)
+                return r;
         n->portid = mnl_socket_get_portid(n->socket);
         fd = mnl_socket_get_fd(n->socket);
         /* Without these: less room and less to say, no less right. */
@@ -74,16 +114,18 @@ static int find_flags(struct nft *n, char **ret_error)
         return r == -EPERM ? r : try_table(n, 0, ret_error);
 }
 
-int nft_open(struct nft **ret, char **ret_error)
+static int open_on(int kept, struct nft **ret, char **ret_error)
 {
         _cleanup_(nft_closep) struct nft *n = calloc(1, sizeof(*n));
         int r;
 
         if (ret_error)
                 *ret_error = NULL;
-        if (!n)
+        if (!n) {
+                closep(&kept);
                 return -ENOMEM;
-        r = open_socket(n);
+        }
+        r = open_socket(n, kept);
         if (r < 0)
                 nft_say(ret_error, "no way to the kernel's nf_tables: %s", strerror(-r));
         else
@@ -94,6 +136,21 @@ int nft_open(struct nft **ret, char **ret_error)
                 return r;
         *ret = TAKE_PTR(n);
         return 0;
+}
+
+int nft_open(struct nft **ret, char **ret_error)
+{
+        return open_on(-1, ret, ret_error);
+}
+
+int nft_open_kept(int socket, struct nft **ret, char **ret_error)
+{
+        return open_on(socket, ret, ret_error);
+}
+
+int nft_socket(const struct nft *n)
+{
+        return mnl_socket_get_fd(n->socket);
 }
 
 bool nft_owns_tables(const struct nft *n)

@@ -15,6 +15,11 @@ struct nft;
 /* Opens the socket and finds out by a trial transaction (that leaves nothing behind) whether tables can be
  * owned and persistent. -EPERM: no CAP_NET_ADMIN; -EPROTONOSUPPORT/-EOPNOTSUPP: kernel without nf_tables. */
 int nft_open(struct nft **ret, char **ret_error);
+/* The same on a socket that an earlier daemon opened and the service manager kept: tables owned by it never
+ * were without an owner. It is taken over, also on failure. -EINVAL: it is none of nfnetlink's. */
+int nft_open_kept(int socket, struct nft **ret, char **ret_error);
+/* The socket, to be kept beyond this process's life; it stays N's. */
+int nft_socket(const struct nft *n);
 /* True if tables are created with NFT_TABLE_F_OWNER|NFT_TABLE_F_PERSIST. */
 bool nft_owns_tables(const struct nft *n);
 struct nft *nft_close(struct nft *n); /* returns NULL; tables stay */

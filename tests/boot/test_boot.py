@@ -183,11 +183,16 @@ def test_killed_daemon_leaves_the_block(machine, locked):
     machine.write(SLOW_RESTART, "[Service]\nRestartSec=4s\n")
     machine.systemctl("daemon-reload")
     pid = machine.property("lockdownd.service", "MainPID")
+    owned = machine.status()[1]["daemon"]["tables_owned"]
     with Streams(machine):
         machine.systemctl("kill", "--kill-whom=main", "--signal=KILL", "lockdownd.service")
         machine.await_active("lockdownd.service", "activating")
         assert_refused(machine, ALICE)
         assert_refused(machine, BOB)
+        if owned:  # the service manager keeps the socket that owns them
+            for words in (("delete", "table", "inet", "lockdown-staff"), ("flush", "table", "inet", "lockdown-staff")):
+                done = machine.host.run(["/usr/sbin/nft", *words])
+                assert done.returncode != 0 and "not permitted" in done.stderr, (words, done.stderr)
         assert machine.is_active("lockdownd.service") == "activating", "it must have been away all that time"
         machine.await_active("lockdownd.service", "active", 15.0)
     assert machine.property("lockdownd.service", "MainPID") not in (pid, "0")

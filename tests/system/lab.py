@@ -13,6 +13,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -477,8 +478,9 @@ def _collect(channel, path):
                 data, fds, _, _ = socket.recv_fds(s, 1 << 18, 1)
             except BlockingIOError:
                 return
-            for fd in fds:  # a large journal entry comes as a memory file
-                data = os.pread(fd, 1 << 20, 0) or data
+            for fd in fds:
+                if stat.S_ISREG(os.fstat(fd).st_mode):  # a large journal entry comes as a memory file
+                    data = os.pread(fd, 1 << 20, 0) or data
                 os.close(fd)
             datagrams.append(data)
 
