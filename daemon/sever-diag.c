@@ -13,6 +13,7 @@
  * in the receive buffer before the first is read. */
 #define DESTROY_BATCH 512
 #define DESTROY_MESSAGE_SIZE (NLMSG_ALIGN(NLMSG_LENGTH(sizeof(struct inet_diag_req_v2))))
+#define DIAG_REQUEST_MAX (NLMSG_ALIGN(NLMSG_LENGTH(sizeof(struct inet_diag_req_v2)))) /* the largest */
 
 /* ---- receiving ---- */
 
@@ -87,8 +88,50 @@ static int send_all(struct sever *s, const void *data, size_t size)
 /* ---- dumps ---- */
 
 struct dump {
-        int protocol;
+        diag_item_t item;
+        void *userdata;
         bool interrupted;
+};
+
+static int handle_dump(const struct nlmsghdr *h, void *userdata)
+{
+        struct dump *d = userdata;
+        int r;
+
+        if (h->nlmsg_flags & NLM_F_DUMP_INTR)
+                d->interrupted = true;
+        if (h->nlmsg_type == NLMSG_ERROR)
+                return error_of(h);
+        if (h->nlmsg_type == NLMSG_DONE)
+                return error_of_done(h);
+        if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+                return 1;
+        r = d->item(h, d->userdata);
+        return r < 0 ? r : 1;
+}
+
+int diag_dump_with(struct sever *s, const void *request, size_t size, diag_item_t item, void *userdata)
+{
+        _Alignas(struct nlmsghdr) char message[DIAG_REQUEST_MAX];
+        struct dump d = {.item = item, .userdata = userdata};
+        struct nlmsghdr *h = mnl_nlmsg_put_header(message);
+        unsigned sequence = ++s->sequence;
+        int r;
+
+        h->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+        h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+        h->nlmsg_seq = sequence;
+        memcpy(mnl_nlmsg_put_extra_header(h, size), request, size);
+        r = send_all(s, message, h->nlmsg_len);
+        if (r == 0)
+                r = receive(s, sequence, sequence, handle_dump, &d);
+        if (r == -EOPNOTSUPP || r == -EPROTONOSUPPORT || r == -EAFNOSUPPORT)
+                return -ENOENT; /* each is said by some kernel for "no such handler" */
+        return r == 0 && d.interrupted ? -EAGAIN : r;
+}
+
+struct inet_dump {
+        int protocol;
         diag_found_t found;
         void *userdata;
 };
@@ -107,57 +150,28 @@ static void read_attributes(const struct nlmsghdr *h, uint8_t *raw_protocol, uin
         }
 }
 
-static int handle_dump(const struct nlmsghdr *h, void *userdata)
+static int inet_item(const struct nlmsghdr *h, void *userdata)
 {
-        struct dump *d = userdata;
+        const struct inet_dump *d = userdata;
         const struct inet_diag_msg *msg = mnl_nlmsg_get_payload(h);
         struct diag_socket key = {.protocol = (uint8_t)d->protocol};
         uint64_t cgroup = 0;
-        int r;
 
-        if (h->nlmsg_flags & NLM_F_DUMP_INTR)
-                d->interrupted = true;
-        if (h->nlmsg_type == NLMSG_ERROR)
-                return error_of(h);
-        if (h->nlmsg_type == NLMSG_DONE)
-                return error_of_done(h);
-        if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || mnl_nlmsg_get_payload_len(h) < sizeof(*msg))
-                return 1;
+        if (mnl_nlmsg_get_payload_len(h) < sizeof(*msg))
+                return 0;
         key.family = msg->idiag_family;
         key.id = msg->id;
         read_attributes(h, &key.raw_protocol, &cgroup);
-        r = d->found(d->userdata, &key, msg, cgroup);
-        return r < 0 ? r : 1;
-}
-
-static struct inet_diag_req_v2 *put_request(void *buffer, uint16_t type, uint16_t flags, unsigned sequence)
-{
-        struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
-
-        h->nlmsg_type = type;
-        h->nlmsg_flags = flags;
-        h->nlmsg_seq = sequence;
-        return mnl_nlmsg_put_extra_header(h, sizeof(struct inet_diag_req_v2));
+        return d->found(d->userdata, &key, msg, cgroup);
 }
 
 int diag_dump(struct sever *s, int family, int protocol, uint32_t states, diag_found_t found, void *userdata)
 {
-        _Alignas(struct nlmsghdr) char message[DESTROY_MESSAGE_SIZE];
-        struct dump d = {.protocol = protocol, .found = found, .userdata = userdata};
-        unsigned sequence = ++s->sequence;
-        struct inet_diag_req_v2 *req;
-        int r;
+        const struct inet_diag_req_v2 req = {
+                .sdiag_family = (uint8_t)family, .sdiag_protocol = (uint8_t)protocol, .idiag_states = states};
+        struct inet_dump d = {.protocol = protocol, .found = found, .userdata = userdata};
 
-        req = put_request(message, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, sequence);
-        req->sdiag_family = (uint8_t)family;
-        req->sdiag_protocol = (uint8_t)protocol;
-        req->idiag_states = states;
-        r = send_all(s, message, sizeof(message));
-        if (r == 0)
-                r = receive(s, sequence, sequence, handle_dump, &d);
-        if (r == -EOPNOTSUPP || r == -EPROTONOSUPPORT || r == -EAFNOSUPPORT)
-                return -ENOENT; /* each is said by some kernel for "no such handler" */
-        return r == 0 && d.interrupted ? -EAGAIN : r;
+        return diag_dump_with(s, &req, sizeof(req), inet_item, &d);
 }
 
 /* ---- destructions ---- */
@@ -180,9 +194,12 @@ static int handle_ack(const struct nlmsghdr *h, void *userdata)
 
 static void put_destroy(void *message, const struct diag_socket *key, unsigned sequence)
 {
-        struct inet_diag_req_v2 *req =
-                put_request(message, SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, sequence);
+        struct nlmsghdr *h = mnl_nlmsg_put_header(message);
+        struct inet_diag_req_v2 *req = mnl_nlmsg_put_extra_header(h, sizeof(*req));
 
+        h->nlmsg_type = SOCK_DESTROY;
+        h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+        h->nlmsg_seq = sequence;
         req->sdiag_family = key->family;
         req->sdiag_protocol = key->protocol;
         req->pad = key->raw_protocol; /* is sdiag_raw_protocol of struct inet_diag_req_raw */

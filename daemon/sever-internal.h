@@ -26,6 +26,10 @@ struct sever {
 
 #define DIAG_BUFFER_SIZE ((size_t)1 << 16)
 
+/* A dump that was interrupted is taken again at once, but not for ever on a machine with much coming and
+ * going. */
+#define DUMP_TRIES 5
+
 /* The kernel's name for a half-open connection of a listener; not in every netinet/tcp.h. */
 #define STATE_NEW_SYN_RECV 12
 
@@ -37,6 +41,11 @@ typedef int (*diag_found_t)(void *userdata, const struct diag_socket *key, const
 /* Dumps the sockets of one family and protocol in STATES (1 << TCP_…). 0; -ENOENT: the kernel has no handler
  * for it; -EAGAIN: the table changed under the dump, or part of it was lost: begin again; another -errno. */
 int diag_dump(struct sever *s, int family, int protocol, uint32_t states, diag_found_t found, void *userdata);
+
+/* The same for any family: REQUEST is what follows the netlink header, ITEM is called for each socket's
+ * message (-errno ends the dump). */
+typedef int (*diag_item_t)(const struct nlmsghdr *h, void *userdata);
+int diag_dump_with(struct sever *s, const void *request, size_t size, diag_item_t item, void *userdata);
 
 /* Asks to destroy N sockets; RESULTS[i] is 0, or -errno (-ENOENT: gone already). Returns 0, or -errno when
  * the conversation failed (RESULTS of those not answered are -EAGAIN). */

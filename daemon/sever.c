@@ -11,9 +11,6 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-/* A dump that was interrupted is taken again at once, but not for ever on a machine with much coming and
- * going: the next round sees what this one missed. */
-#define DUMP_TRIES 5
 /* Acks of a whole batch, and a dump under way, must find room. */
 #define SOCKET_BUFFER (16 << 20)
 /* The kernel answers while it is asked; this is for a kernel that does not. */
@@ -202,7 +199,8 @@ static int choose(void *userdata, const struct diag_socket *key, const struct in
         return 0;
 }
 
-/* One family and protocol; what an interrupted dump had found is forgotten before the next. */
+/* One family and protocol; what an interrupted dump had found is forgotten before the next. The next round
+ * sees what this one missed. */
 static int choose_kind(struct sever *s, int family, size_t kind, struct chosen *c)
 {
         size_t before = c->n;

@@ -51,6 +51,16 @@ int sever_count(struct sever *s, sever_wants_t wants, void *userdata, uint64_t *
 /* The uids that own an IPv4 or IPv6 socket in whatever state, sorted, without doubles. The caller frees. */
 int sever_owner_uids(struct sever *s, uint32_t **ret, size_t *ret_n);
 
+/* Who waits for others: TCP sockets that listen, UDP sockets with a port and without a peer (only SRC, SPORT,
+ * UID, CGROUP, FAMILY and PROTOCOL are filled; an IPv6 socket stays one, whatever else it takes). The kernel
+ * leaves out all others. The caller frees. Returns 0; -ENOENT: the kernel cannot list this protocol; another
+ * -errno. */
+int sever_listeners(struct sever *s, uint8_t protocol, struct sever_socket **ret, size_t *ret_n);
+/* Calls FOUND for each Unix socket that listens and has a path, as it was bound (it may be relative). -errno
+ * from FOUND ends it. Returns as above; a path may come twice. */
+typedef int (*sever_unix_t)(void *userdata, const char *path, uint32_t uid);
+int sever_unix_listeners(struct sever *s, sever_unix_t found, void *userdata);
+
 DEFINE_CLEANUP(struct sever *, sever_close)
 
 #endif
