@@ -37,6 +37,10 @@ json_t *warnings_of(const json_t *answer, const json_t *order);
 /* Does one of these sentences say TEXT already? */
 bool warnings_tell(const json_t *warnings, const char *text);
 
+/* write-doors.c: the doors of an order's document, a line for what one line of the configuration closes.
+ * TITLE stands above, BEFORE begins each line. Nothing if there are none. */
+void write_doors(FILE *f, const json_t *order, const char *title, const char *before, const struct style *s);
+
 /* write-status.c, write-tables.c */
 int write_status(FILE *f, const json_t *answer, const struct style *s);
 int write_profiles(FILE *f, const json_t *answer, const struct style *s);

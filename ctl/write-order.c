@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define DOORS_HOW ", the worst first, each with the line of the profile that closes it:"
+
 static void add_once(json_t *list, json_t *sentence)
 {
         json_t *known;
@@ -113,6 +115,7 @@ static int write_dry_run(FILE *f, const json_t *answer, const struct style *s)
                 fputc('\n', f);
         }
         write_comment_list(f, "Warning", field_array(answer, "warnings"));
+        write_doors(f, answer, "# Doors that would stay open on this host" DOORS_HOW, "#   ", s);
         put_safe_lines(f, ruleset);
         if (ruleset && *ruleset && ruleset[strlen(ruleset) - 1] != '\n')
                 fputc('\n', f);
@@ -180,6 +183,7 @@ int write_order(FILE *f, const json_t *answer, const struct style *s)
                 write_severed(f, answer);
         }
         write_not_saved(f, order, s);
+        write_doors(f, order, "Doors still open on this host" DOORS_HOW, "  ", s);
         return 0;
 }
 

@@ -214,6 +214,9 @@ static void write_one(FILE *f, const json_t *order, const struct style *s)
         write_membership(f, order, s);
         if (s->verbose)
                 line_text(f, "Order", field_text(order, "id"));
+        write_doors(f, order,
+                    "       Doors: open on this host, each with the line of the profile that closes it:",
+                    "              ", s);
         write_sentences(f, field_array(order, "warnings"), s);
 }
 

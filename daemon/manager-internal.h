@@ -7,6 +7,7 @@
 #include "audit.h"
 #include "clock.h"
 #include "config.h"
+#include "doors-judge.h"
 #include "manager.h"
 #include "nft-watch.h"
 #include "nft.h"
@@ -161,6 +162,20 @@ void manager_second_sort_out(struct manager *m);
 bool lockdown_find_units(struct lockdown *l);
 /* A unit came or went: what is staged or in force follows. */
 void manager_units_changed(struct manager *m);
+
+/* ---- manager-doors.c ---- */
+/* What waits for others on this machine, as far as it could be a door to an order. */
+struct sightings {
+        struct listeners listeners;
+        struct problems unseen; /* what could not be looked at */
+};
+/* Looks for what concerns ONLY (in force or not), or NULL: all that is in force. RET must be zeroed; what
+ * goes wrong stands in it. */
+void manager_look_for_doors(struct manager *m, const struct lockdown *only, struct sightings *ret);
+/* The doors of L among them, which must stay while RET is used. 0 or -ENOMEM. */
+int lockdown_judge_doors(const struct lockdown *l, const struct sightings *s, struct doors *ret);
+void sightings_clear(struct sightings *s);
+#define _cleanup_sightings_ _cleanup_(sightings_clear)
 
 /* ---- manager-recover.c ---- */
 /* For a table in force whose order is lost. The plan in words that says what the table does (the caller

@@ -53,6 +53,15 @@ static void fail(struct order_op *o, struct lockdown *l, const char *error, cons
 
 /* ---- the reply ---- */
 
+/* Looked for when all else is done: the block stands. */
+static int add_doors(struct lockdown *l, json_t *document)
+{
+        _cleanup_sightings_ struct sightings doors = {0};
+
+        manager_look_for_doors(l->manager, l, &doors);
+        return report_doors(document, l, &doors, NULL);
+}
+
 static json_t *order_reply(struct lockdown *l, const struct sever_result *severed, bool already,
                            bool shortened)
 {
@@ -60,6 +69,10 @@ static json_t *order_reply(struct lockdown *l, const struct sever_result *severe
 
         if (!order || !warnings)
                 return NULL;
+        if (add_doors(l, order) < 0)
+                (void)json_array_append_new(warnings,
+                                            json_string("the doors on this host could not be listed: "
+                                                        "out of memory"));
         if (shortened)
                 (void)json_array_append_new(warnings, json_string("shortened to the profile's MaxDuration="));
         if (severed->left == UINT64_MAX)
@@ -324,6 +337,8 @@ static void on_names(void *userdata, int error, const uint32_t *uids, char *cons
         (void)lockdown_count_sockets(l, &severs);
         if (error >= 0)
                 document = report_dry_run(l, o->planned, text, severs, &table);
+        if (document && add_doors(l, document) < 0)
+                document = (json_decref(document), NULL);
         order_op_free(o);
         drop_if_unused(l);
         operation_reply(&op, document);

@@ -28,12 +28,23 @@ struct status_op {
         char *only;
 };
 
+static void answer_status(struct manager *m, const char *only, const struct names *names,
+                          const struct operation *op)
+{
+        _cleanup_sightings_ struct sightings doors = {0};
+        const struct lockdown *l = only ? manager_find(m, only) : NULL;
+
+        if (!only || (l && l->order))
+                manager_look_for_doors(m, l, &doors);
+        operation_reply(op, report_status(m, only, names, &doors));
+}
+
 static void on_status_names(void *userdata, int error, const uint32_t *uids, char *const *names, size_t n)
 {
         struct status_op *s = userdata;
         const struct names table = {.uids = uids, .names = names, .n = error < 0 ? 0 : n};
 
-        operation_reply(&s->op, report_status(s->manager, s->only, &table));
+        answer_status(s->manager, s->only, &table, &s->op);
         free(s->only);
         free(s);
 }
@@ -90,7 +101,7 @@ void manager_status(struct manager *m, const char *profile, bool names, manager_
         }
         if (names && ask_status_names(m, only, &op) >= 0)
                 return; /* answered when the names are there */
-        operation_reply(&op, report_status(m, only, NULL));
+        answer_status(m, only, NULL, &op);
 }
 
 void manager_profiles(struct manager *m, manager_done_t done, void *userdata)

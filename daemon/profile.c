@@ -37,6 +37,15 @@ struct profile *profile_new(const char *name)
         return TAKE_PTR(p);
 }
 
+bool profile_loopback_deny_default(const struct profile *p)
+{
+        bool same = p->loopback_deny.n == ELEMENTSOF(default_loopback_deny);
+
+        for (size_t i = 0; same && i < p->loopback_deny.n; i++)
+                same = strcmp(p->loopback_deny.items[i].text, default_loopback_deny[i]) == 0;
+        return same;
+}
+
 struct profile *profile_free(struct profile *p)
 {
         if (!p)

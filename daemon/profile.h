@@ -47,6 +47,9 @@ int profile_finish(struct profile *p, struct problems *problems);
  * what the other words say. The caller clears RET. Returns 0 or -ENOMEM, RET untouched. */
 int profile_parse_destinations(const struct profile *p, struct destinations *ret, struct problems *problems);
 
+/* Is LoopbackDeny= what it is where nobody wrote one? Then the first word written would replace it. */
+bool profile_loopback_deny_default(const struct profile *p);
+
 /* Same people and same destinations, by configuration (not by membership); names, files, durations aside. */
 bool profile_same_block(const struct profile *a, const struct profile *b);
 struct profile *profile_copy(const struct profile *p); /* NULL when out of memory */

@@ -351,7 +351,15 @@ static json_t *daemon_json(const struct manager *m)
         return finish(&b);
 }
 
-json_t *report_status(struct manager *m, const char *only, const struct names *names)
+static json_t *order_in_force(struct lockdown *l, const struct names *names, const struct sightings *doors)
+{
+        _cleanup_json_ json_t *order = report_order(l, l->order, names);
+
+        return order && doors && report_doors(order, l, doors, names) < 0 ? NULL : TAKE_PTR(order);
+}
+
+json_t *report_status(struct manager *m, const char *only, const struct names *names,
+                      const struct sightings *doors)
 {
         struct builder b = begin();
         json_t *orders = json_array();
@@ -363,7 +371,7 @@ json_t *report_status(struct manager *m, const char *only, const struct names *n
                 if (!l->order || (only && strcmp(only, l->name) != 0))
                         continue;
                 n++;
-                if (json_array_append_new(orders, report_order(l, l->order, names)) < 0)
+                if (json_array_append_new(orders, order_in_force(l, names, doors)) < 0)
                         b.failed = true;
         }
         put(&b, "in_force", json_boolean(n > 0));

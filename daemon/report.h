@@ -19,7 +19,12 @@ const char *names_find(const struct names *names, uint32_t uid); /* NAMES may be
 json_t *report_order(struct lockdown *l, const struct order *o, const struct names *names);
 /* What the operator should know about L: empty groups, stale membership, not saved, not as it should be. */
 json_t *report_warnings(const struct lockdown *l);
-json_t *report_status(struct manager *m, const char *only, const struct names *names);
+/* DOORS: what was seen for all orders; may be NULL. */
+json_t *report_status(struct manager *m, const char *only, const struct names *names,
+                      const struct sightings *doors);
+/* The keys about doors, into the document of L's order or dry run. 0 or -ENOMEM. NAMES may be NULL. */
+int report_doors(json_t *into, const struct lockdown *l, const struct sightings *s,
+                 const struct names *names);
 json_t *report_profiles(struct manager *m);
 json_t *report_history(struct order *const *orders, size_t n);
 json_t *report_attempts(const char *profile, const char *order_id, const struct attempts *a,

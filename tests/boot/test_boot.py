@@ -172,6 +172,32 @@ def test_both_locks_hold_inside_the_sandbox(machine, locked):
     assert order["locks"]["second_lock"] == "in force"
 
 
+def test_doors_are_named_inside_the_sandbox(machine, locked):
+    """Without rights over other people's processes: by control group. Sockets of systemd's lead to their service."""
+    assert locked
+    machine.write("/run/systemd/system/privoxy.socket", "[Socket]\nListenStream=127.0.0.1:3131\n")
+    machine.write("/run/systemd/system/privoxy.service", "[Service]\nExecStart=/bin/sleep 60\n")
+    machine.systemctl("daemon-reload")
+    machine.systemctl("start", "privoxy.socket")
+    machine.do("systemd-run", "--unit=squid.service", "--property=User=nobody", "--quiet",
+               "systemd-socket-activate", "--listen=127.0.0.1:3129", "/bin/cat")
+
+    def listed():
+        order, = json.loads(machine.do("lockdownctl", "status", "--json"))["orders"]
+        assert "doors_unseen" not in order, order["doors_unseen"]
+        return {d.get("port"): d for d in order["doors"]}
+
+    try:
+        doors = wait_for(lambda: 3129 in listed() and listed(), 10.0, "the proxy to listen")
+        assert (doors[3129]["kind"], doors[3129]["unit"]) == ("proxy", "squid.service"), doors
+        assert doors[3129]["program"] == "systemd-socket-" and doors[3129]["uid"] == 65534
+        assert (doors[3131]["kind"], doors[3131]["unit"]) == ("proxy", "privoxy.socket"), doors
+    finally:
+        machine.systemctl("stop", "squid.service", "privoxy.socket")
+        machine.do("rm", "/run/systemd/system/privoxy.socket", "/run/systemd/system/privoxy.service")
+        machine.systemctl("daemon-reload")
+
+
 def test_status_of_the_service_tells(machine, locked):
     assert locked
     text = machine.systemctl("status", "--no-pager", "--lines=0", "lockdownd.service")

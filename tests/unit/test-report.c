@@ -93,7 +93,7 @@ static void status_adds_what_replaced_tables_counted(void **state)
 
         (void)state;
         fixture_init(&f);
-        status = report_status(&f.manager, NULL, &table);
+        status = report_status(&f.manager, NULL, &table, NULL);
         assert_non_null(status);
         assert_int_equal(json_unpack(status, "{s:[{s:s,s:{s:I,s:I},s:{s:I,s:[s,s]}}]}", "orders", "reason",
                                      &reason, "refused", "packets", &packets, "bytes", &bytes, "subjects",
@@ -117,7 +117,7 @@ static void status_of_another_profile_is_not_in_force(void **state)
 
         (void)state;
         fixture_init(&f);
-        status = report_status(&f.manager, "other", NULL);
+        status = report_status(&f.manager, "other", NULL, NULL);
         assert_true(json_is_false(json_object_get(status, "in_force")));
         assert_int_equal(json_array_size(json_object_get(status, "orders")), 0);
         json_decref(status);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "doors.h"
+#include "manager-internal.h"
+#include "sessions-cgroup.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Of one machine; a program that opens more than that does it on purpose. */
+#define LISTENERS_MAX 4096
+
+/* The plans of all orders that are asked about: what is a door to none of them need not be named. */
+struct plans {
+        struct doors_plan *items;
+        struct subjects *subjects; /* as many; the plans point to them */
+        size_t n;
+};
+
+static void plans_clear(struct plans *p)
+{
+        for (size_t i = 0; i < p->n; i++)
+                subjects_clear(&p->subjects[i]);
+        free(p->subjects);
+        free(p->items);
+}
+
+static struct doors_plan plan_of(const struct profile *p, const struct subjects *s)
+{
+        struct doors_plan plan = {.subjects = s, .destinations = &p->destinations, .services = &p->services};
+
+        if (profile_loopback_deny_default(p))
+                plan.repeat = &p->loopback_deny;
+        doors_ephemeral_ports(&plan.ephemeral_first, &plan.ephemeral_last);
+        return plan;
+}
+
+static int add_plan(struct plans *plans, const struct lockdown *l, const struct profile *p)
+{
+        int r = lockdown_subjects(l, &plans->subjects[plans->n]);
+
+        if (r < 0)
+                return r;
+        plans->items[plans->n] = plan_of(p, &plans->subjects[plans->n]);
+        plans->n++;
+        return 0;
+}
+
+static int gather_plans(const struct manager *m, const struct lockdown *only, struct plans *ret)
+{
+        int r = 0;
+
+        ret->items = calloc(m->n_lockdowns + 1, sizeof(*ret->items));
+        ret->subjects = calloc(m->n_lockdowns + 1, sizeof(*ret->subjects));
+        if (!ret->items || !ret->subjects)
+                return -ENOMEM;
+        if (only)
+                return add_plan(ret, only, lockdown_profile(only));
+        for (size_t i = 0; i < m->n_lockdowns && r == 0; i++)
+                if (m->lockdowns[i]->order)
+                        r = add_plan(ret, m->lockdowns[i], lockdown_profile(m->lockdowns[i]));
+        return r;
+}
+
+static bool is_suspect(const struct plans *plans, const struct listener *l)
+{
+        for (size_t i = 0; i < plans->n; i++)
+                if (doors_suspect(&plans->items[i], l))
+                        return true;
+        return false;
+}
+
+/* ---- looking ---- */
+
+static int add_suspects(const struct plans *plans, const struct sever_socket *sockets, size_t n,
+                        struct sightings *s)
+{
+        for (size_t i = 0; i < n; i++) {
+                struct listener l = {.type = LISTENER_INET,
+                                     .family = sockets[i].family,
+                                     .protocol = sockets[i].protocol,
+                                     .port = sockets[i].sport,
+                                     .uid = sockets[i].uid,
+                                     .cgroup = sockets[i].cgroup},
+                                *new;
+
+                memcpy(l.addr, sockets[i].src, sizeof(l.addr));
+                if (!is_suspect(plans, &l))
+                        continue;
+                if (s->listeners.n >= LISTENERS_MAX) {
+                        problems_add(&s->unseen, "more than %d listening sockets: not all were looked at",
+                                     LISTENERS_MAX);
+                        return 0;
+                }
+                new = listeners_add(&s->listeners);
+                if (!new)
+                        return -ENOMEM;
+                *new = l;
+        }
+        return 0;
+}
+
+static int look_at_protocol(struct manager *m, const struct plans *plans, uint8_t protocol,
+                            struct sightings *s)
+{
+        const char *name = protocol == IPPROTO_TCP ? "TCP" : "UDP";
+        _cleanup_free_ struct sever_socket *sockets = NULL;
+        size_t n = 0;
+        int r = sever_listeners(m->sever, protocol, &sockets, &n);
+
+        if (r == -ENOENT)
+                problems_add(&s->unseen, "%s sockets: this kernel cannot list them (module %s)", name,
+                             protocol == IPPROTO_TCP ? "tcp_diag" : "udp_diag");
+        else if (r < 0)
+                problems_add(&s->unseen, "%s sockets could not be listed: %s", name, strerror(-r));
+        return r < 0 ? 0 : add_suspects(plans, sockets, n, s);
+}
+
+struct unix_look {
+        struct sightings *sightings;
+        bool bus;
+};
+
+static int on_unix(void *userdata, const char *path, uint32_t uid)
+{
+        struct unix_look *u = userdata;
+
+        u->bus |= doors_is_system_bus(path);
+        return doors_add_unix(&u->sightings->listeners, "", path, uid);
+}
+
+static int look_at_services(struct manager *m, const char *cgroup_root, struct sightings *s)
+{
+        struct unix_look u = {.sightings = s};
+        int r = sever_unix_listeners(m->sever, on_unix, &u);
+
+        if (r == -ENOMEM)
+                return r;
+        if (r == -ENOENT)
+                problems_add(&s->unseen, "Unix sockets: this kernel cannot list them (module unix_diag)");
+        else if (r < 0)
+                problems_add(&s->unseen, "Unix sockets could not be listed: %s", strerror(-r));
+        return u.bus ? doors_add_bus_services(&s->listeners, "", cgroup_root) : 0;
+}
+
+static int name_all(const char *cgroup_root, struct sightings *s)
+{
+        int r = 0;
+
+        if (s->listeners.n == 0)
+                return 0;
+        if (!cgroup_root) {
+                problems_add(&s->unseen, "no cgroup2 is mounted: whose a socket is cannot be told");
+                return 0;
+        }
+        r = doors_name(&s->listeners, cgroup_root);
+        if (r == -E2BIG)
+                problems_add(&s->unseen, "too many control groups: the units of some sockets were not found");
+        else if (r < 0 && r != -ENOMEM)
+                problems_add(&s->unseen, "the control groups could not be read: %s", strerror(-r));
+        return r == -ENOMEM ? r : 0;
+}
+
+static int look(struct manager *m, const struct plans *plans, struct sightings *s)
+{
+        _cleanup_free_ char *cgroup_root = NULL;
+        int r;
+
+        if (plans->n == 0)
+                return 0;
+        if (!m->sever) {
+                problems_add(&s->unseen, "this kernel cannot list sockets (module inet_diag)");
+                return 0;
+        }
+        (void)cgroup_find_root("/proc/self/mounts", &cgroup_root);
+        r = look_at_protocol(m, plans, IPPROTO_TCP, s);
+        if (r == 0)
+                r = look_at_protocol(m, plans, IPPROTO_UDP, s);
+        if (r == 0)
+                r = look_at_services(m, cgroup_root, s);
+        return r < 0 ? r : name_all(cgroup_root, s);
+}
+
+void manager_look_for_doors(struct manager *m, const struct lockdown *only, struct sightings *ret)
+{
+        _cleanup_(plans_clear) struct plans plans = {0};
+        int r = gather_plans(m, only, &plans);
+
+        if (r == 0)
+                r = look(m, &plans, ret);
+        if (r < 0)
+                problems_add(&ret->unseen, "the look was cut short: %s", strerror(-r));
+}
+
+int lockdown_judge_doors(const struct lockdown *l, const struct sightings *s, struct doors *ret)
+{
+        _cleanup_subjects_ struct subjects subjects = {0};
+        struct doors_plan plan;
+        int r = lockdown_subjects(l, &subjects);
+
+        if (r < 0)
+                return r;
+        plan = plan_of(lockdown_profile(l), &subjects);
+        return doors_judge(&plan, &s->listeners, ret);
+}
+
+void sightings_clear(struct sightings *s)
+{
+        listeners_clear(&s->listeners);
+        problems_clear(&s->unseen);
+}
