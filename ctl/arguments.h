@@ -22,9 +22,10 @@ struct arguments {
         const char *positional[ARGUMENTS_MAX];
         unsigned n_positional;
         bool json, no_pager, quiet, help, version;
-        const char *socket; /* NULL: from the environment, or the default */
-        uint64_t duration;  /* --for, microseconds; 0: not given */
-        uint64_t until;     /* --until, microseconds since the Epoch; 0: not given */
+        const char *socket;      /* NULL: from the environment, or the default */
+        uint64_t duration;       /* --for, microseconds; 0: not given */
+        uint64_t confirm_within; /* --confirm-within, microseconds; 0: not given */
+        uint64_t until;          /* --until, microseconds since the Epoch; 0: not given */
         const char *reason, *name;
         struct strings groups, users, allow;
         bool everyone, dry_run, all, verbose, from_unit;

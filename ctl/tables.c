@@ -15,6 +15,9 @@ const struct option_spec options[_OPTION_MAX] = {
                            "why, for the record and for those who ask"},
         [OPTION_DRY_RUN] = {"dry-run", 0, NULL, KIND_FLAG, MEMBER(dry_run), false,
                             "change nothing; show whom it covers and the ruleset, as nft(8) reads it"},
+        [OPTION_CONFIRM_WITHIN] = {"confirm-within", 0, "DURATION", KIND_DURATION, MEMBER(confirm_within),
+                                   false,
+                                   "lift it again by itself unless \"lockdownctl confirm\" follows in time"},
         [OPTION_GROUP] = {"group", 0, "GROUP", KIND_LIST, MEMBER(groups), false,
                           "ad hoc: the members of this group (repeatable)"},
         [OPTION_USER] = {"user", 0, "USER", KIND_LIST, MEMBER(users), false,
@@ -48,7 +51,8 @@ const struct option_spec options[_OPTION_MAX] = {
 const struct verb verbs[] = {
         {.name = "order",
          .synopsis =
-                 {"order PROFILE [--for DURATION | --until TIME] [--reason TEXT] [--dry-run]",
+                 {"order PROFILE [--for DURATION | --until TIME] [--reason TEXT] [--confirm-within DURATION] "
+                  "[--dry-run]",
                   "order --group GROUP … --user USER … | --everyone [--allow DESTINATION …] [--name NAME]"},
          .summary = "take a profile's people off the internet",
          .description = "Puts a profile into force, or with --group, --user or --everyone an ad-hoc list of "
@@ -56,8 +60,9 @@ const struct verb verbs[] = {
                         "Ordering what is\nalready in force is no error.",
          .max_positional = 1,
          .options = TIMES | OPTION_BIT(OPTION_REASON) | OPTION_BIT(OPTION_DRY_RUN) |
-                    OPTION_BIT(OPTION_GROUP) | OPTION_BIT(OPTION_USER) | OPTION_BIT(OPTION_EVERYONE) |
-                    OPTION_BIT(OPTION_ALLOW) | OPTION_BIT(OPTION_NAME) | OPTION_BIT(OPTION_FROM_UNIT),
+                    OPTION_BIT(OPTION_CONFIRM_WITHIN) | OPTION_BIT(OPTION_GROUP) | OPTION_BIT(OPTION_USER) |
+                    OPTION_BIT(OPTION_EVERYONE) | OPTION_BIT(OPTION_ALLOW) | OPTION_BIT(OPTION_NAME) |
+                    OPTION_BIT(OPTION_FROM_UNIT),
          .check = order_check,
          .request = order_request,
          .write = write_order,
@@ -82,6 +87,16 @@ const struct verb verbs[] = {
          .check = extend_check,
          .request = extend_request,
          .write = write_extend,
+         .write_warnings = write_warnings},
+        {.name = "confirm",
+         .synopsis = {"confirm PROFILE"},
+         .summary = "keep what was ordered with --confirm-within",
+         .description =
+                 "Without it such an order ends by itself: for orders that may cut off who gives them.",
+         .min_positional = 1,
+         .max_positional = 1,
+         .request = confirm_request,
+         .write = write_confirm,
          .write_warnings = write_warnings},
         {.name = "status",
          .synopsis = {"status [PROFILE] [--verbose]"},

@@ -13,6 +13,7 @@ enum option_id {
         OPTION_UNTIL,
         OPTION_REASON,
         OPTION_DRY_RUN,
+        OPTION_CONFIRM_WITHIN,
         OPTION_GROUP,
         OPTION_USER,
         OPTION_EVERYONE,

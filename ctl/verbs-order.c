@@ -94,6 +94,7 @@ static int append_options(sd_bus_message *m, const struct arguments *a)
 
         if ((r = sd_bus_message_open_container(m, 'a', "{sv}")) < 0 ||
             (r = append_number(m, "for", a->duration)) < 0 || (r = append_number(m, "until", a->until)) < 0 ||
+            (r = append_number(m, "confirm-within", a->confirm_within)) < 0 ||
             (r = append_text(m, "reason", a->reason)) < 0 ||
             (r = append_flag(m, "dry-run", a->dry_run)) < 0 || (r = append_text(m, "name", a->name)) < 0 ||
             (r = append_strings(m, "groups", &a->groups)) < 0 ||
@@ -138,6 +139,19 @@ int lift_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
                 r = sd_bus_message_append(m, "s", a->positional[0]);
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", a->reason ?: "");
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+int confirm_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r = client_new_call(bus, METHOD_CONFIRM, &m);
+
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", a->positional[0]);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(m);

@@ -13,6 +13,7 @@ int extend_check(const struct arguments *a, char **ret_problem);
 int order_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
 int lift_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
 int extend_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
+int confirm_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
 int reload_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
 
 /* verbs-show.c: what only looks */
@@ -30,6 +31,7 @@ int follow_units_run(const struct arguments *a, struct failure *f);
 int write_order(FILE *f, const json_t *answer, const struct style *s);
 int write_lift(FILE *f, const json_t *answer, const struct style *s);
 int write_extend(FILE *f, const json_t *answer, const struct style *s);
+int write_confirm(FILE *f, const json_t *answer, const struct style *s);
 int write_reload(FILE *f, const json_t *answer, const struct style *s);
 void write_warnings(FILE *f, const json_t *answer);
 /* The warnings of ANSWER and of the order in it, each once. */

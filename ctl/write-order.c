@@ -163,6 +163,20 @@ static void write_not_saved(FILE *f, const json_t *order, const struct style *s)
         fprintf(f, "%s\n", style_colour(s, COLOUR_NONE));
 }
 
+/* What ends it long before its end, unless somebody says the word. */
+static void write_to_confirm(FILE *f, const json_t *order, const struct style *s)
+{
+        char span[64];
+
+        if (field_number(order, "confirm_until_usec") == 0)
+                return;
+        fprintf(f, "%sIt ends by itself in %s unless it is confirmed: lockdownctl confirm ",
+                style_colour(s, COLOUR_ALERT),
+                timespan_format(field_number(order, "confirm_remaining_usec"), span, sizeof(span)));
+        put_safe(f, field_text(order, "profile"));
+        fprintf(f, "%s\n", style_colour(s, COLOUR_NONE));
+}
+
 int write_order(FILE *f, const json_t *answer, const struct style *s)
 {
         const json_t *order = json_object_get(answer, "order");
@@ -182,8 +196,18 @@ int write_order(FILE *f, const json_t *answer, const struct style *s)
                 write_people(f, json_object_get(order, "subjects"));
                 write_severed(f, answer);
         }
+        write_to_confirm(f, order, s);
         write_not_saved(f, order, s);
         write_doors(f, order, "Doors still open on this host" DOORS_HOW, "  ", s);
+        return 0;
+}
+
+int write_confirm(FILE *f, const json_t *answer, const struct style *s)
+{
+        write_in_force(f, json_object_get(answer, "order"),
+                       field_true(answer, "confirmed") ? "is confirmed and stays in force"
+                                                       : "needed no confirmation; it stays in force",
+                       s);
         return 0;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cleanup.h"
+#include "timespan.h"
 #include "verbs.h"
 #include <inttypes.h>
 #include <string.h>
@@ -67,6 +68,19 @@ static void write_when(FILE *f, const json_t *order, const struct style *s)
                 put_until(f, order, s);
                 fputc('\n', f);
         }
+}
+
+static void write_to_confirm(FILE *f, const json_t *order, const struct style *s)
+{
+        _cleanup_free_ char *text = NULL;
+        char span[64];
+
+        if (field_number(order, "confirm_until_usec") == 0)
+                return;
+        if (asprintf(&text, "in %s it ends by itself, unless: lockdownctl confirm %s",
+                     timespan_format(field_number(order, "confirm_remaining_usec"), span, sizeof(span)),
+                     field_text(order, "profile")) >= 0)
+                line_alert(f, "Unconfirmed", text, s);
 }
 
 static void write_names(FILE *f, const char *before, const json_t *names)
@@ -207,6 +221,7 @@ static void write_one(FILE *f, const json_t *order, const struct style *s)
 {
         write_head(f, order, s);
         write_when(f, order, s);
+        write_to_confirm(f, order, s);
         write_whom(f, order, s);
         write_where(f, order);
         write_counts(f, order);

@@ -25,6 +25,7 @@ static const struct {
 } events[_AUDIT_EVENT_MAX] = {
         [AUDIT_ORDERED] = {"9abfd75e0ef84e4d838e3cd18624bce8", "ordered"},
         [AUDIT_EXTENDED] = {"9f7aa29c337042359f5b622bac3eb836", "extended"},
+        [AUDIT_CONFIRMED] = {"d07899b4c39c4f2488520c21132b75ef", "confirmed"},
         [AUDIT_LIFTED] = {"973013a321a7442281c569ecaa26ad9e", "lifted"},
         [AUDIT_EXPIRED] = {"bd131cb1905240bc9284623cef508596", "expired"},
         [AUDIT_REFUSED_CALLER] = {"85e4d71a1bb44172a15716e853155007", "refused-caller"},

@@ -11,6 +11,7 @@
 enum audit_event {
         AUDIT_ORDERED,
         AUDIT_EXTENDED,
+        AUDIT_CONFIRMED,
         AUDIT_LIFTED,
         AUDIT_EXPIRED,
         AUDIT_REFUSED_CALLER, /* somebody asked for what they have no right to */

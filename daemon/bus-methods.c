@@ -51,7 +51,7 @@ static const struct {
         {METHOD_ORDER, RIGHT_ORDER},     {METHOD_EXTEND, RIGHT_ORDER},   {METHOD_RELOAD, RIGHT_ORDER},
         {METHOD_LIFT, RIGHT_LIFT},       {METHOD_LIFT_ALL, RIGHT_LIFT},  {METHOD_STATUS, RIGHT_STATUS},
         {METHOD_PROFILES, RIGHT_STATUS}, {METHOD_EXPLAIN, RIGHT_STATUS}, {METHOD_HISTORY, RIGHT_STATUS},
-        {METHOD_ATTEMPTS, RIGHT_STATUS},
+        {METHOD_ATTEMPTS, RIGHT_STATUS}, {METHOD_CONFIRM, RIGHT_ORDER},
 };
 
 static bool permits(const struct bus *b, const char *method, const struct peer *peer)
@@ -108,6 +108,7 @@ static int admit(struct bus *b, sd_bus_message *m, struct caller *ret_caller, st
 
 struct options {
         struct order_time time;
+        uint64_t confirm_within;
         const char *reason, *name;
         bool dry_run, everyone;
         struct words groups, users, allow;
@@ -148,6 +149,8 @@ static int read_option(sd_bus_message *m, const char *key, struct options *o)
                 return sd_bus_message_read(m, "v", "t", &o->time.duration);
         if (strcmp(key, "until") == 0)
                 return sd_bus_message_read(m, "v", "t", &o->time.until);
+        if (strcmp(key, "confirm-within") == 0)
+                return sd_bus_message_read(m, "v", "t", &o->confirm_within);
         if (strcmp(key, "reason") == 0)
                 return sd_bus_message_read(m, "v", "s", &o->reason);
         if (strcmp(key, "name") == 0)
@@ -275,14 +278,19 @@ static int method_order(sd_bus_message *m, void *userdata, sd_bus_error *error)
                 r = check_reason(o.reason, error);
         if (r >= 0)
                 r = check_time(&o.time, error);
+        if (r >= 0)
+                r = check_time(&(struct order_time){.duration = o.confirm_within}, error);
         if (r < 0)
                 return r;
         if (*name && describes_plan(&o))
                 return sd_bus_error_setf(
                         error, ERROR_BAD_REQUEST,
                         "a profile says whom it blocks: give either a profile or groups and users");
-        request = (struct order_request){
-                .profile = *name ? name : NULL, .time = o.time, .reason = o.reason, .dry_run = o.dry_run};
+        request = (struct order_request){.profile = *name ? name : NULL,
+                                         .time = o.time,
+                                         .confirm_within = o.confirm_within,
+                                         .reason = o.reason,
+                                         .dry_run = o.dry_run};
         if (!*name)
                 r = adhoc_profile(&o, &request.adhoc, error);
         if (r < 0)
@@ -347,7 +355,7 @@ static int method_extend(sd_bus_message *m, void *userdata, sd_bus_error *error)
                 r = check_time(&o.time, error);
         if (r < 0)
                 return r;
-        if (describes_plan(&o) || o.dry_run || o.reason)
+        if (describes_plan(&o) || o.dry_run || o.reason || o.confirm_within)
                 return sd_bus_error_setf(error, ERROR_BAD_REQUEST, "%s takes only the options for and until",
                                          METHOD_EXTEND);
         call = call_new(m);
@@ -370,6 +378,22 @@ static int method_status(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (r < 0)
                 return r;
         manager_status(b->manager, profile, names, on_done, call);
+        return 1;
+}
+
+static int method_confirm(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        struct bus *b = userdata;
+        struct caller caller;
+        struct call *call;
+        const char *profile;
+        int r = sd_bus_message_read(m, "s", &profile);
+
+        if (r >= 0)
+                r = admit(b, m, &caller, &call, error);
+        if (r < 0)
+                return r;
+        manager_confirm(b->manager, profile, &caller, on_done, call);
         return 1;
 }
 
@@ -434,6 +458,7 @@ const sd_bus_vtable bus_vtable[] = {
         METHOD(METHOD_LIFT, "ss", "s", method_lift),
         METHOD(METHOD_LIFT_ALL, "s", "s", method_lift_all),
         METHOD(METHOD_EXTEND, "sa{sv}", "s", method_extend),
+        METHOD(METHOD_CONFIRM, "s", "s", method_confirm),
         METHOD(METHOD_STATUS, "sb", "s", method_status),
         METHOD(METHOD_PROFILES, NULL, "s", method_plain),
         METHOD(METHOD_HISTORY, NULL, "s", method_plain),

@@ -82,6 +82,37 @@ void manager_lift(struct manager *m, const char *profile, const char *reason, co
                                        "warnings", warnings));
 }
 
+/* ---- confirm ---- */
+
+void manager_confirm(struct manager *m, const char *profile, const struct caller *caller, manager_done_t done,
+                     void *userdata)
+{
+        const struct operation op = {.done = done, .userdata = userdata};
+        struct lockdown *l = manager_find(m, profile);
+        _cleanup_json_ json_t *order = NULL, *warnings = NULL;
+        bool waiting;
+
+        if (!l || !l->order) {
+                operation_fail(&op, ERROR_FAILED,
+                               "%s is not in force: if it waited for being confirmed, that came too late; to "
+                               "order it: lockdownctl order %s",
+                               profile, profile);
+                return;
+        }
+        waiting = order_confirm(l->order);
+        if (waiting) {
+                lockdown_arm_expiry(l);
+                lockdown_save(l);
+                audit(AUDIT_CONFIRMED, LOG_NOTICE, l->order, caller, "%s was confirmed", l->name);
+                manager_notify(m, l->name, "confirmed");
+        }
+        order = report_order(l, l->order, NULL);
+        warnings = report_warnings(l);
+        operation_reply(&op, order && warnings ? json_pack("{s:O,s:b,s:O}", "order", order, "confirmed",
+                                                           waiting, "warnings", warnings)
+                                               : NULL);
+}
+
 /* ---- extend ---- */
 
 static void extend_reply(const struct operation *op, struct lockdown *l, bool shortened)

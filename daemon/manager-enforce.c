@@ -382,6 +382,7 @@ static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)
         struct manager *m = l->manager;
         _cleanup_(order_freep) struct order *ended = NULL;
         struct now now;
+        bool unconfirmed;
         int r;
 
         (void)source;
@@ -391,13 +392,15 @@ static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)
                 lockdown_arm_expiry(l);
                 return 0;
         }
-        r = lockdown_end(l, ORDER_EXPIRED, NULL, NULL, &ended);
+        unconfirmed = order_unconfirmed(l->order, &now);
+        r = lockdown_end(l, ORDER_EXPIRED, NULL, unconfirmed ? ORDER_UNCONFIRMED : NULL, &ended);
         if (r < 0) {
                 audit_log(LOG_ALERT, "%s has expired but could not be removed: %s", l->name, strerror(-r));
                 return 0;
         }
         audit(AUDIT_EXPIRED, LOG_NOTICE, ended, NULL,
-              "%s has expired: its people may reach the internet again", ended->profile->name);
+              "%s has expired%s: its people may reach the internet again", ended->profile->name,
+              unconfirmed ? ", " ORDER_UNCONFIRMED : "");
         manager_notify(m, ended->profile->name, "expired");
         return 0;
 }
@@ -406,16 +409,24 @@ void lockdown_arm_expiry(struct lockdown *l)
 {
         struct now now;
         const struct order *o = l->order;
+        uint64_t to_confirm;
         int r = 0;
 
         l->expiry = sd_event_source_disable_unref(l->expiry);
-        if (!o || o->end == END_NEVER)
+        if (!o)
                 return;
         clock_now(&now);
-        /* a duration on the clock that no step moves, a point in time on the wall clock */
-        if (o->end == END_FOR)
+        to_confirm = order_confirm_remaining(o, &now);
+        if (o->end == END_NEVER && to_confirm == UINT64_MAX)
+                return;
+        /* a duration on the clock that no step moves, a point in time on the wall clock; as long as it waits
+         * for being confirmed, whatever comes first, and what is left is armed with the confirmation */
+        if (o->end != END_UNTIL || to_confirm < order_remaining(o, &now))
                 r = sd_event_add_time(l->manager->event, &l->expiry, CLOCK_BOOTTIME,
-                                      now.boottime + order_remaining(o, &now), 1000, on_expiry, l);
+                                      now.boottime + (to_confirm < order_remaining(o, &now)
+                                                              ? to_confirm
+                                                              : order_remaining(o, &now)),
+                                      1000, on_expiry, l);
         else
                 r = sd_event_add_time(l->manager->event, &l->expiry, CLOCK_REALTIME, o->until, 1000,
                                       on_expiry, l);

@@ -15,6 +15,7 @@ struct order_op {
         struct lockdown *l;
         char *name; /* L's: while names are looked up, L may go */
         struct order_time time;
+        uint64_t confirm_within;
         char *reason;
         struct caller caller;
         bool dry_run, shortened;
@@ -96,7 +97,8 @@ static void reply(struct order_op *o)
         operation_reply(&op, document);
 }
 
-static void already_in_force(struct operation *op, struct lockdown *l, const struct order_time *t)
+static void already_in_force(struct operation *op, struct lockdown *l, const struct order_time *t,
+                             uint64_t confirm_within)
 {
         _cleanup_json_ json_t *document = order_reply(l, &(struct sever_result){0}, true, false);
         json_t *warnings = document ? json_object_get(document, "warnings") : NULL;
@@ -105,6 +107,12 @@ static void already_in_force(struct operation *op, struct lockdown *l, const str
                 (void)json_array_append_new(
                         warnings, json_sprintf("its end stays as it was; to change it: lockdownctl extend %s",
                                                l->name));
+        if (warnings && confirm_within > 0 && l->order->confirm_until == 0)
+                (void)json_array_append_new(
+                        warnings,
+                        json_sprintf("it was in force before and needs no confirmation: it will NOT end by "
+                                     "itself for want of one; to end it: lockdownctl lift %s",
+                                     l->name));
         operation_reply(op, TAKE_PTR(document));
 }
 
@@ -136,6 +144,8 @@ static int new_order(struct order_op *o, struct order **ret)
         r = order_set_end(order, &o->time, &now, &o->shortened);
         if (r < 0)
                 return r;
+        if (o->confirm_within > 0)
+                order_ask_confirmation(order, o->confirm_within, &now);
         *ret = TAKE_PTR(order);
         return 0;
 }
@@ -293,9 +303,10 @@ static void on_resolved(void *userdata, struct lockdown *l, int error)
         if (l->order) { /* given by somebody else while we waited */
                 struct operation op = o->op;
                 struct order_time t = o->time;
+                uint64_t confirm_within = o->confirm_within;
 
                 order_op_free(o);
-                already_in_force(&op, l, &t);
+                already_in_force(&op, l, &t, confirm_within);
                 return;
         }
         error = put_in_force(o);
@@ -372,6 +383,7 @@ static struct order_op *order_op_new(const struct order_request *request, const 
                 return NULL;
         o->op = (struct operation){.done = done, .userdata = userdata};
         o->time = request->time;
+        o->confirm_within = request->confirm_within;
         o->dry_run = request->dry_run;
         o->caller = (struct caller){.uid = caller->uid, .pid = caller->pid};
         o->caller.name = caller->name ? strdup(caller->name) : NULL;
@@ -456,7 +468,7 @@ static void order_adhoc(struct manager *m, const struct order_request *request, 
         }
         l = manager_find(m, p->name);
         if (l && l->order && !l->configured && profile_same_block(l->order->profile, p)) {
-                already_in_force(&op, l, &request->time);
+                already_in_force(&op, l, &request->time, request->confirm_within);
                 return;
         }
         if (taken(m, p->name)) {
@@ -486,7 +498,7 @@ void manager_order(struct manager *m, const struct order_request *request, const
         if (!l || (!l->configured && !l->order))
                 no_such_profile(m, &op, request->profile);
         else if (l->order && !request->dry_run)
-                already_in_force(&op, l, &request->time);
+                already_in_force(&op, l, &request->time, request->confirm_within);
         else
                 order_begin(l, request, caller, done, userdata);
 }

@@ -131,7 +131,9 @@ static void expire(struct manager *m, struct order *o, const struct nft_table *t
             (nft_adopt(m->nft, table->name, NULL) < 0 || nft_delete(m->nft, table->name, &error) < 0))
                 audit_log(LOG_ALERT, "%s has expired but could not be removed: %s", table->name,
                           error ? error : "");
-        if (order_finish(o, ORDER_EXPIRED, NULL, NULL, now) < 0 || store_save_order(m->store, o) < 0)
+        if (order_finish(o, ORDER_EXPIRED, NULL, order_unconfirmed(o, now) ? ORDER_UNCONFIRMED : NULL, now) <
+                    0 ||
+            store_save_order(m->store, o) < 0)
                 audit(AUDIT_NOT_SAVED, LOG_ERR, o, NULL, "the end of %s could not be saved",
                       o->profile->name);
         audit(AUDIT_EXPIRED, LOG_NOTICE, o, NULL, "%s expired while lockdownd was not running",

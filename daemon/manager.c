@@ -118,6 +118,9 @@ static void describe(struct lockdown *l, FILE *f)
                 fputs(" until lifted", f);
         else
                 fprintf(f, " until %s", timestamp_format(l->order->until, until, sizeof(until)));
+        if (l->order->confirm_until > 0)
+                fprintf(f, " (to be CONFIRMED until %s)",
+                        timestamp_format(l->order->confirm_until, until, sizeof(until)));
         fprintf(f, ", by %s", l->order->ordered_by.name ? l->order->ordered_by.name : "uid");
         if (!l->order->ordered_by.name)
                 fprintf(f, " %" PRIu32, l->order->ordered_by.uid);

@@ -49,7 +49,8 @@ struct order_request {
         struct profile
                 *adhoc; /* taken over; finished (profile_finish()); its name may be "" (one is chosen) */
         struct order_time time;
-        const char *reason; /* may be NULL */
+        uint64_t confirm_within; /* microseconds; 0: needs no confirmation */
+        const char *reason;      /* may be NULL */
         bool dry_run;
 };
 void manager_order(struct manager *m, const struct order_request *request, const struct caller *caller,
@@ -59,6 +60,8 @@ void manager_lift(struct manager *m, const char *profile, const char *reason, co
                   manager_done_t done, void *userdata);
 void manager_extend(struct manager *m, const char *profile, const struct order_time *time,
                     const struct caller *caller, manager_done_t done, void *userdata);
+void manager_confirm(struct manager *m, const char *profile, const struct caller *caller, manager_done_t done,
+                     void *userdata);
 /* PROFILE "" or NULL: all. NAMES: with the people covered, by name. */
 void manager_status(struct manager *m, const char *profile, bool names, manager_done_t done, void *userdata);
 void manager_profiles(struct manager *m, manager_done_t done, void *userdata);
@@ -70,7 +73,8 @@ void manager_reload(struct manager *m, const struct caller *caller, manager_done
 
 bool manager_permits(const struct manager *m, enum right right, const struct peer *peer);
 
-/* Told when an order begins ("active"), is extended ("extended") or ends ("lifted", "expired"). */
+/* Told when an order begins ("active"), is extended ("extended"), is
+ * confirmed ("confirmed") or ends ("lifted", "expired"). */
 typedef void (*manager_changed_t)(void *userdata, const char *profile, const char *state);
 void manager_on_change(struct manager *m, manager_changed_t callback, void *userdata);
 

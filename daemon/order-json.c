@@ -77,6 +77,8 @@ json_t *order_to_json(const struct order *o)
             json_object_set_new(j, "end", text_to_json(end_names[o->end])) |
             json_object_set_new(j, "until", number_to_json(o->until)) |
             json_object_set_new(j, "until_boottime", number_to_json(o->until_boottime)) |
+            json_object_set_new(j, "confirm_until", number_to_json(o->confirm_until)) |
+            json_object_set_new(j, "confirm_until_boottime", number_to_json(o->confirm_until_boottime)) |
             json_object_set_new(j, "severed", number_to_json(o->severed)) |
             json_object_set_new(j, "refused_packets", number_to_json(o->refused_packets)) |
             json_object_set_new(j, "refused_bytes", number_to_json(o->refused_bytes)) |
@@ -253,6 +255,22 @@ static int read_end(const json_t *j, struct order *o, struct problems *problems)
         return 0;
 }
 
+/* Files of an earlier version have none. */
+static int read_confirmation(const json_t *j, struct order *o, struct problems *problems)
+{
+        int r;
+
+        if (!json_object_get(j, "confirm_until"))
+                return 0;
+        if ((r = read_time(j, "confirm_until", &o->confirm_until, problems)) < 0 ||
+            (r = read_time(j, "confirm_until_boottime", &o->confirm_until_boottime, problems)) < 0)
+                return r;
+        if ((o->confirm_until == 0) != (o->confirm_until_boottime == 0))
+                return damaged(problems,
+                               "\"confirm_until\" and \"confirm_until_boottime\" contradict each other");
+        return 0;
+}
+
 static int read_end_of_life(const json_t *j, struct order *o, struct problems *problems)
 {
         int r;
@@ -316,6 +334,7 @@ int order_from_json(const json_t *j, struct order **ret, struct problems *proble
         o->ended_by.uid = CALLER_NOBODY;
 
         if ((r = read_life(j, o, problems)) < 0 || (r = read_end(j, o, problems)) < 0 ||
+            (r = read_confirmation(j, o, problems)) < 0 ||
             (r = read_u64(j, "severed", &o->severed, problems)) < 0 ||
             (r = read_u64(j, "refused_packets", &o->refused_packets, problems)) < 0 ||
             (r = read_u64(j, "refused_bytes", &o->refused_bytes, problems)) < 0 ||

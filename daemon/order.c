@@ -153,18 +153,25 @@ int order_set_end(struct order *o, const struct order_time *t, const struct now 
         return 0;
 }
 
+/* Signed microseconds until a moment that is measured on the boot clock as long as that has not restarted. */
+static int64_t left_on_boot_clock(const struct order *o, uint64_t until, uint64_t until_boottime,
+                                  const struct now *now)
+{
+        int64_t left = to_signed(until) - to_signed(now->realtime);
+        int64_t whole = to_signed(until_boottime) - o->ordered_boottime;
+
+        if (same_boot(o, now))
+                return to_signed(until_boottime) - to_signed(now->boottime);
+        /* A machine without a good clock comes up in the past; the order must not last for years by that. */
+        return left < whole ? left : whole;
+}
+
 /* Signed microseconds until the end; not for END_NEVER. */
 static int64_t until_end(const struct order *o, const struct now *now)
 {
-        int64_t left = to_signed(o->until) - to_signed(now->realtime);
-        int64_t whole = to_signed(o->until_boottime) - o->ordered_boottime;
-
         if (o->end != END_FOR)
-                return left;
-        if (same_boot(o, now))
-                return to_signed(o->until_boottime) - to_signed(now->boottime);
-        /* A machine without a good clock comes up in the past; the order must not last for years by that. */
-        return left < whole ? left : whole;
+                return to_signed(o->until) - to_signed(now->realtime);
+        return left_on_boot_clock(o, o->until, o->until_boottime, now);
 }
 
 bool order_end_is_earlier(const struct order *o, const struct order_time *t, const struct now *now)
@@ -185,8 +192,39 @@ bool order_end_is_earlier(const struct order *o, const struct order_time *t, con
         return add_saturated(left, TOLERANCE) <= order_remaining(o, now);
 }
 
+void order_ask_confirmation(struct order *o, uint64_t within, const struct now *now)
+{
+        o->confirm_until = add_saturated(now->realtime, within);
+        o->confirm_until_boottime = add_saturated(now->boottime, within);
+}
+
+bool order_confirm(struct order *o)
+{
+        bool waiting = o->confirm_until > 0;
+
+        o->confirm_until = o->confirm_until_boottime = 0;
+        return waiting;
+}
+
+uint64_t order_confirm_remaining(const struct order *o, const struct now *now)
+{
+        int64_t left;
+
+        if (o->confirm_until == 0)
+                return UINT64_MAX;
+        left = left_on_boot_clock(o, o->confirm_until, o->confirm_until_boottime, now);
+        return left > 0 ? (uint64_t)left : 0;
+}
+
+bool order_unconfirmed(const struct order *o, const struct now *now)
+{
+        return o->state == ORDER_ACTIVE && order_confirm_remaining(o, now) == 0;
+}
+
 bool order_expired(const struct order *o, const struct now *now)
 {
+        if (order_unconfirmed(o, now))
+                return true;
         return o->state == ORDER_ACTIVE && o->end != END_NEVER && until_end(o, now) <= 0;
 }
 
@@ -200,30 +238,45 @@ uint64_t order_remaining(const struct order *o, const struct now *now)
         return left > 0 ? (uint64_t)left : 0;
 }
 
-bool order_correct_until(struct order *o, const struct now *now)
+/* What the wall clock will show when LEFT is over, if that is a second or more from *UNTIL. */
+static bool correct(uint64_t *until, int64_t left, const struct now *now)
 {
-        int64_t right, off;
+        int64_t right = to_signed(now->realtime) + left, off;
 
-        if (o->state != ORDER_ACTIVE || o->end != END_FOR || !same_boot(o, now))
-                return false;
-        right = to_signed(now->realtime) + until_end(o, now);
         if (right < 1)
                 right = 1; /* 0 would mean "no end" */
-        off = right - to_signed(o->until);
+        off = right - to_signed(*until);
         if (off < (int64_t)TOLERANCE && off > -(int64_t)TOLERANCE)
                 return false;
-        o->until = (uint64_t)right;
+        *until = (uint64_t)right;
         return true;
+}
+
+bool order_correct_until(struct order *o, const struct now *now)
+{
+        bool changed = false;
+
+        if (o->state != ORDER_ACTIVE || !same_boot(o, now))
+                return false;
+        if (o->end == END_FOR)
+                changed = correct(&o->until, until_end(o, now), now);
+        if (o->confirm_until > 0)
+                changed |=
+                        correct(&o->confirm_until,
+                                left_on_boot_clock(o, o->confirm_until, o->confirm_until_boottime, now), now);
+        return changed;
 }
 
 void order_rebase(struct order *o, const struct now *now)
 {
-        uint64_t left = order_remaining(o, now);
+        uint64_t left = order_remaining(o, now), to_confirm = order_confirm_remaining(o, now);
 
         if (same_boot(o, now))
                 return;
         if (o->end == END_FOR)
                 o->until_boottime = add_saturated(now->boottime, left);
+        if (o->confirm_until > 0)
+                o->confirm_until_boottime = add_saturated(now->boottime, to_confirm);
         /* The wall clock may say "before it was ordered": an order is never younger than new. */
         o->ordered_boottime = to_signed(now->boottime) - to_signed(age(o, now));
         memcpy(o->boot_id, now->boot_id, sizeof(o->boot_id));

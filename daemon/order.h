@@ -51,7 +51,9 @@ struct order {
         char *reason; /* may be NULL */
         enum order_end end;
         uint64_t until; /* realtime; 0 with END_NEVER. END_FOR: corrected when the clock is stepped */
-        uint64_t until_boottime;  /* END_FOR: on the boot clock of boot_id */
+        uint64_t until_boottime; /* END_FOR: on the boot clock of boot_id */
+        /* Nonzero: it ends then, on either clock, unless somebody confirms it. Measured like END_FOR. */
+        uint64_t confirm_until, confirm_until_boottime;
         int64_t ordered_boottime; /* ordered_at on the boot clock of boot_id; negative: before that boot */
         char boot_id[33];
         uint64_t severed; /* sockets destroyed in all */
@@ -62,6 +64,9 @@ struct order {
         uint64_t refused_packets,
                 refused_bytes; /* final; for one in force: of tables replaced since, to be added */
 };
+
+/* The end_reason of one that nobody confirmed. */
+#define ORDER_UNCONFIRMED "not confirmed in time"
 
 struct order *order_new(struct profile *profile /* taken over, on success only */, const char *id,
                         const struct now *now);
@@ -80,11 +85,22 @@ struct order_time {
 int order_set_end(struct order *o, const struct order_time *t, const struct now *now, bool *ret_shortened);
 /* Would this extension make it end earlier than it does now, by a second or more? (extend refuses that) */
 bool order_end_is_earlier(const struct order *o, const struct order_time *t, const struct now *now);
+/* It ends by itself after WITHIN (microseconds, at least 1) unless order_confirm() comes before. For a new
+ * order. */
+void order_ask_confirmation(struct order *o, uint64_t within, const struct now *now);
+/* False: nobody was waiting for it. */
+bool order_confirm(struct order *o);
+/* Its end has come, or the time for confirming it is over. */
 bool order_expired(const struct order *o, const struct now *now);
-/* Microseconds until it ends by itself, on the boot clock; 0 when due, UINT64_MAX for never. */
+/* Did it expire because nobody confirmed it? */
+bool order_unconfirmed(const struct order *o, const struct now *now);
+/* Microseconds until it ends by itself, on the boot clock; 0 when due, UINT64_MAX for never. Confirmation
+ * aside. */
 uint64_t order_remaining(const struct order *o, const struct now *now);
-/* After a clock step: brings `until` of an END_FOR order into agreement with the boot clock. True if it
- * changed (differences below a second are left alone). */
+/* Microseconds left for confirming it; UINT64_MAX: it needs none. */
+uint64_t order_confirm_remaining(const struct order *o, const struct now *now);
+/* After a clock step: brings `until` of an END_FOR order, and `confirm_until`, into agreement with the boot
+ * clock. True if one changed (differences below a second are left alone). */
 bool order_correct_until(struct order *o, const struct now *now);
 /* After a reboot: what is left of an END_FOR order, taken from the wall clock, goes onto this boot's clock. A
  * clock that came up in the past cannot stretch it beyond its whole duration. No change in the same boot. */

@@ -233,6 +233,10 @@ static void put_live(struct builder *b, struct lockdown *l, const struct order *
         if (l->engaged)
                 (void)nft_read_refused(l->manager->nft, l->name, &packets, &bytes);
         lockdown_second_refused(l, &second_packets, &second_bytes);
+        if (o->confirm_until > 0) {
+                put_time(b, "confirm_until", o->confirm_until);
+                put(b, "confirm_remaining_usec", count(order_confirm_remaining(o, &now)));
+        }
         put(b, "refused",
             refused_json(o->refused_packets + packets + second_packets,
                          o->refused_bytes + bytes + second_bytes));

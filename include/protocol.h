@@ -17,7 +17,8 @@
 
 /* Order(s profile, a{sv} options) -> s.  An empty profile name gives an ad-hoc order, described by the
  * options. for     t   duration, microseconds        until  t  microseconds since the Epoch (not both) reason
- * s                                 dry-run b  change nothing, answer with the ruleset and for ad-hoc orders
+ * s                                 dry-run b  change nothing, answer with the ruleset confirm-within t
+ * microseconds: it ends by itself unless Confirm() comes before; and for ad-hoc orders
  * only: name    s   default: "adhoc", "adhoc-2"…  groups, users, allow  as      everyone  b */
 #define METHOD_ORDER "Order"
 /* Lift(s profile, s reason) -> s;  LiftAll(s reason) -> s */
@@ -25,6 +26,8 @@
 #define METHOD_LIFT_ALL "LiftAll"
 /* Extend(s profile, a{sv} options: for | until) -> s */
 #define METHOD_EXTEND "Extend"
+/* Confirm(s profile) -> s.  It no longer ends because nobody confirmed it. */
+#define METHOD_CONFIRM "Confirm"
 /* Status(s profile, b names) -> s.  "" for all; names: list the people covered by name. */
 #define METHOD_STATUS "Status"
 /* Profiles() -> s;  History() -> s;  Attempts(s profile) -> s ("" for all in force; also a finished order's
@@ -36,7 +39,8 @@
 #define METHOD_EXPLAIN "Explain"
 /* Reload() -> s */
 #define METHOD_RELOAD "Reload"
-/* Changed(s profile, s state): an order began ("active"), was extended ("extended") or ended ("lifted",
+/* Changed(s profile, s state): an order began ("active"), was extended ("extended"), was
+ * confirmed ("confirmed") or ended ("lifted",
  * "expired") */
 #define SIGNAL_CHANGED "Changed"
 

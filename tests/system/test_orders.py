@@ -101,6 +101,34 @@ def test_extend(lab):
     assert lab.orders()["staff"]["remaining_usec"] > 7100e6
 
 
+def test_unconfirmed_it_ends_by_itself(lab):
+    order = lab.json("order", "staff", "--confirm-within", "1s")["order"]
+    assert 0 < order["confirm_remaining_usec"] <= 1_000_000
+    _ends(lab, ALICE, order["confirm_until_usec"] / 1e6)
+    ended = next(o for o in lab.json("history")["orders"] if o["id"] == order["id"])
+    assert (ended["state"], ended["end_reason"]) == ("expired", "not confirmed in time")
+    late = lab.ctl("confirm", "staff")
+    assert late.returncode == 1 and "too late" in late.stderr
+
+
+def test_confirmed_it_stays(lab):
+    lab.do("order", "staff", "--for", "1h", "--confirm-within", "1s")
+    reply = lab.json("confirm", "staff")
+    assert reply["confirmed"] and "confirm_until" not in reply["order"]
+    time.sleep(1.2)  # nothing is to happen, which nobody can tell
+    assert not quick(lab, ALICE)
+    assert lab.orders()["staff"]["remaining_usec"] > 3500e6
+    assert not lab.json("confirm", "staff")["confirmed"]  # safe to repeat
+    warnings = lab.json("order", "staff", "--confirm-within", "1s")["warnings"]
+    assert any("NOT end by itself" in w for w in warnings), warnings
+
+
+def test_confirming_takes_the_right_to_order(lab):
+    lab.do("order", "staff", "--confirm-within", "1h")
+    assert lab.ctl("confirm", "staff", who=MALLORY).returncode == 4
+    assert lab.json("confirm", "staff")["confirmed"]
+
+
 def _an_hour(order):
     """To the millisecond: two clocks are read."""
     assert abs(order["until_usec"] - order["ordered_at_usec"] - 3600 * 1_000_000) < 1000

@@ -244,6 +244,25 @@ def test_expired_while_it_was_dead(own):
     assert own.json("history")["orders"][0]["state"] == "expired"
 
 
+def test_unconfirmed_while_it_was_dead(own):
+    until = own.json("order", "staff", "--confirm-within", "1s")["order"]["confirm_until_usec"] / 1e6
+    own.daemon.end(signal.SIGKILL)
+    wait_for(lambda: time.time() > until + 0.05, 5.0)
+    assert not quick(own, ALICE)
+    own.start()
+    assert quick(own, ALICE) and own.orders() == {}
+    assert own.json("history")["orders"][0]["end_reason"] == "not confirmed in time"
+
+
+def test_waiting_to_be_confirmed_across_a_restart(own):
+    before = own.json("order", "staff", "--confirm-within", "3s")["order"]
+    own.daemon.end(signal.SIGKILL)
+    own.start()
+    assert own.orders()["staff"]["confirm_until_usec"] == before["confirm_until_usec"]
+    wait_for(lambda: quick(own, ALICE), 6.0, "the end of what nobody confirmed")
+    assert time.time() > before["confirm_until_usec"] / 1e6
+
+
 def test_expired_while_the_machine_was_off_is_never_enforced(own):
     until = own.json("order", "staff", "--for", "1s")["order"]["until_usec"] / 1e6
     own.reboot()

@@ -247,6 +247,56 @@ static void test_rebase_clock_in_the_past(void **state)
 }
 
 /* An order of four hours, extended two hours in; MaxDuration counts from the beginning. */
+/* It ends unless confirmed, on either clock, whatever its end. */
+static void test_confirmation(void **state)
+{
+        const struct order_time ends[] = {{0}, {.duration = 8 * H}, {.until = T0 + 8 * H}};
+
+        (void)state;
+        for (size_t i = 0; i < ELEMENTSOF(ends); i++) {
+                _cleanup_(order_freep) struct order *o = order_with(ends[i]);
+                struct now ordered = at(T0, H, BOOT_A), due = at(T0 + 2 * H, 3 * H, BOOT_A);
+                struct now early = at(T0 + 5 * H, 3 * H - 1, BOOT_A), rebooted = at(T0 + H, 60, BOOT_B);
+                struct now past = at(T0 - YEARS, 60, BOOT_B);
+
+                assert_false(order_confirm(o));
+                assert_true(order_confirm_remaining(o, &ordered) == UINT64_MAX);
+                assert_false(order_unconfirmed(o, &due));
+                order_ask_confirmation(o, 2 * H, &ordered);
+                assert_true(order_confirm_remaining(o, &ordered) == 2 * H);
+                assert_false(order_expired(o, &early)); /* the wall clock was set meanwhile */
+                assert_true(order_expired(o, &due) && order_unconfirmed(o, &due));
+                /* after a reboot by the wall clock, but never longer than it was to be */
+                assert_true(order_confirm_remaining(o, &rebooted) == H);
+                assert_true(order_confirm_remaining(o, &past) == 2 * H);
+                order_rebase(o, &rebooted);
+                due = at(T0, 60 + H, BOOT_B);
+                assert_true(order_unconfirmed(o, &due));
+                due.boottime--;
+                assert_false(order_unconfirmed(o, &due));
+
+                assert_true(order_confirm(o));
+                due.boottime++;
+                assert_false(order_expired(o, &due) || order_unconfirmed(o, &due));
+                assert_true(i == 0 ? order_remaining(o, &due) == UINT64_MAX
+                                   : order_remaining(o, &due) <= 8 * H);
+        }
+}
+
+/* The wall clock was set: what people are told follows, what is measured does not. */
+static void test_confirmation_and_clock_steps(void **state)
+{
+        _cleanup_(order_freep) struct order *o = order_with((struct order_time){0});
+        struct now ordered = at(T0, H, BOOT_A), set = at(T0 + YEARS, 2 * H, BOOT_A);
+
+        (void)state;
+        order_ask_confirmation(o, 2 * H, &ordered);
+        assert_true(order_correct_until(o, &set));
+        assert_true(o->confirm_until == T0 + YEARS + H);
+        assert_false(order_correct_until(o, &set));
+        assert_true(order_confirm_remaining(o, &set) == H);
+}
+
 static void test_extend(void **state)
 {
         static const struct {
@@ -543,6 +593,8 @@ int main(void)
                 cmocka_unit_test(test_correct_until),
                 cmocka_unit_test(test_rebase),
                 cmocka_unit_test(test_rebase_clock_in_the_past),
+                cmocka_unit_test(test_confirmation),
+                cmocka_unit_test(test_confirmation_and_clock_steps),
                 cmocka_unit_test(test_extend),
                 cmocka_unit_test(test_extend_edges),
                 cmocka_unit_test(test_max_duration_and_clocks),
