@@ -3,14 +3,12 @@
 #define LOCKDOWN_RESOLVER_INTERNAL_H
 
 /* Between the parts of the resolver: what the daemon and its worker process say to each other (each message
- * is a uint32_t size in host order, then that many bytes of text lines), and the lookups of the worker. */
+ * is text lines), and the lookups of the worker. */
 
 #include "resolver.h"
+#include "worker.h"
 
-#define RESOLVER_WORKER_FD 3
 #define RESOLVER_WORKER_ARGUMENT "--resolver-worker"
-/* The longest message either side accepts: a million members with long names fit several times. */
-#define RESOLVER_MESSAGE_MAX (UINT32_C(64) << 20)
 
 struct resolver_request {
         bool wants_names; /* the names of UIDS; otherwise members */

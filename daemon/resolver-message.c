@@ -33,8 +33,8 @@ static int finish_text(FILE *f, char **text, const size_t *size, char **ret, siz
 
         fputs(KEYWORD_END "\n", f);
         failed = ferror(f) != 0;
-        if (fclose(f) != 0 || failed || !*text || *size > RESOLVER_MESSAGE_MAX) {
-                int r = !failed && *text && *size > RESOLVER_MESSAGE_MAX ? -EMSGSIZE : -ENOMEM;
+        if (fclose(f) != 0 || failed || !*text || *size > WORKER_MESSAGE_MAX) {
+                int r = !failed && *text && *size > WORKER_MESSAGE_MAX ? -EMSGSIZE : -ENOMEM;
 
                 free(TAKE_PTR(*text));
                 return r;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "resolver.h"
 #include "resolver-internal.h"
-#include "resolver-process.h"
+#include "worker-process.h"
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -26,8 +26,8 @@ struct request {
 struct resolver {
         sd_event *event;
         char *executable;
-        struct resolver_process *process; /* NULL until asked something */
-        struct resolver_graveyard graveyard;
+        struct worker_process *process; /* NULL until asked something */
+        struct worker_graveyard graveyard;
         struct request *queue;
         struct request *current;  /* held by the process */
         bool reused;              /* the process has answered others before */
@@ -94,7 +94,7 @@ static void give_up(struct resolver *r, int error)
         _cleanup_(request_freep) struct request *q = NULL;
         struct answer a = {.error = error};
 
-        r->process = resolver_process_end(r->process);
+        r->process = worker_process_end(r->process);
         q = take_current(r);
         if (q)
                 give_answer(q, &a);
@@ -112,12 +112,15 @@ static void on_answer(void *userdata, int error, const char *text, size_t size);
 
 static int ensure_process(struct resolver *r)
 {
-        if (r->process && !resolver_process_usable(r->process))
-                r->process = resolver_process_end(r->process);
+        char *const argv[] = {r->executable, (char *)RESOLVER_WORKER_ARGUMENT, NULL};
+        const struct worker_program program = {.argv = argv};
+
+        if (r->process && !worker_process_usable(r->process))
+                r->process = worker_process_end(r->process);
         r->reused = r->process != NULL;
         if (r->process)
                 return 0;
-        return resolver_process_start(r->event, r->executable, &r->graveyard, on_answer, r, &r->process);
+        return worker_process_start(r->event, &program, &r->graveyard, on_answer, r, &r->process);
 }
 
 static int hand_over(struct resolver *r, const struct request *q)
@@ -127,7 +130,7 @@ static int hand_over(struct resolver *r, const struct request *q)
         e = ensure_process(r);
         if (e < 0)
                 return e;
-        return resolver_process_ask(r->process, q->text, q->size);
+        return worker_process_ask(r->process, q->text, q->size);
 }
 
 /* What an earlier request did to the process is no fault of this one: once more with a new one, within the
@@ -136,7 +139,7 @@ static bool try_again(struct resolver *r)
 {
         if (!r->current || !r->reused)
                 return false;
-        r->process = resolver_process_end(r->process);
+        r->process = worker_process_end(r->process);
         return hand_over(r, r->current) == 0;
 }
 
@@ -237,8 +240,8 @@ struct resolver *resolver_free(struct resolver *r)
 
         if (!r)
                 return NULL;
-        resolver_process_end(r->process);
-        resolver_graveyard_clear(&r->graveyard);
+        worker_process_end(r->process);
+        worker_graveyard_clear(&r->graveyard);
         request_free(r->current);
         while ((q = r->queue)) {
                 r->queue = q->next;
@@ -319,7 +322,7 @@ void resolver_cancel(struct resolver *r, const void *userdata)
         }
         if (r->current && r->current->userdata == userdata) {
                 /* The others shall not wait for an answer that nobody wants. */
-                r->process = resolver_process_end(r->process);
+                r->process = worker_process_end(r->process);
                 request_free(take_current(r));
         }
 }

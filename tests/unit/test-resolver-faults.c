@@ -26,7 +26,7 @@
 
 static void say(const void *data, size_t size)
 {
-        (void)!send(RESOLVER_WORKER_FD, data, size, MSG_NOSIGNAL);
+        (void)!send(WORKER_FD, data, size, MSG_NOSIGNAL);
 }
 
 static void say_message(uint32_t size, const char *text)
@@ -40,10 +40,10 @@ static void hear(void)
         char *text;
         uint32_t size;
 
-        if (recv(RESOLVER_WORKER_FD, &size, sizeof(size), MSG_WAITALL) != (ssize_t)sizeof(size))
+        if (recv(WORKER_FD, &size, sizeof(size), MSG_WAITALL) != (ssize_t)sizeof(size))
                 _exit(0);
         text = malloc(size + 1);
-        if (!text || recv(RESOLVER_WORKER_FD, text, size, MSG_WAITALL) != (ssize_t)size)
+        if (!text || recv(WORKER_FD, text, size, MSG_WAITALL) != (ssize_t)size)
                 _exit(0);
         free(text);
 }
@@ -99,7 +99,7 @@ static void behave(const char *how)
         else if (strcmp(how, "noise") == 0)
                 say("\xff\xff\xff\xff\xff\xff\xff\xff", 8);
         else if (strcmp(how, "huge") == 0)
-                say_message(RESOLVER_MESSAGE_MAX + 1, "lockdown-members 1\n");
+                say_message(WORKER_MESSAGE_MAX + 1, "lockdown-members 1\n");
         else if (strcmp(how, "zero") == 0)
                 say_message(0, "");
         else if (strcmp(how, "short") == 0) {

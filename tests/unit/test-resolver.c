@@ -577,7 +577,7 @@ int main(int argc, char **argv)
         };
 
         if (argc > 1 && strcmp(argv[1], RESOLVER_WORKER_ARGUMENT) == 0)
-                return resolver_worker_run(RESOLVER_WORKER_FD);
+                return resolver_worker_run(WORKER_FD);
         if (geteuid() != 0) {
                 puts("resolver: skipped: needs root, for a mount namespace with databases of its own");
                 return 0;

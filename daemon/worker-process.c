@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "resolver-process.h"
-#include "resolver-internal.h"
+#include "worker-process.h"
+#include "worker.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,10 +18,10 @@
 #define FIRST_CAPACITY ((size_t)64 << 10)
 #define COLLECT_TIMEOUT_MS 1000
 
-struct resolver_process {
-        struct resolver_graveyard *graveyard;
-        struct resolver_process *next; /* in the graveyard */
-        resolver_answer_t callback;
+struct worker_process {
+        struct worker_graveyard *graveyard;
+        struct worker_process *next; /* in the graveyard */
+        worker_answer_t callback;
         void *userdata;
         pid_t pid; /* 0 once collected */
         int pidfd, socket;
@@ -37,7 +37,7 @@ struct resolver_process {
         size_t in_capacity, in_received; /* header included in what is received, not in the capacity */
 };
 
-static struct resolver_process *process_free(struct resolver_process *p)
+static struct worker_process *process_free(struct worker_process *p)
 {
         if (!p)
                 return NULL;
@@ -52,10 +52,10 @@ static struct resolver_process *process_free(struct resolver_process *p)
         return NULL;
 }
 
-DEFINE_CLEANUP(struct resolver_process *, process_free)
+DEFINE_CLEANUP(struct worker_process *, process_free)
 
 /* The last thing a handler does: the callback may end the process. */
-static int report(struct resolver_process *p, int error)
+static int report(struct worker_process *p, int error)
 {
         sd_event_source_set_enabled(p->socket_source, SD_EVENT_OFF);
         p->asked = false;
@@ -63,14 +63,14 @@ static int report(struct resolver_process *p, int error)
         return 0;
 }
 
-static int watch(struct resolver_process *p)
+static int watch(struct worker_process *p)
 {
         bool sending = p->asked && p->out_sent < sizeof(p->out_header) + p->out_size;
 
         return sd_event_source_set_io_events(p->socket_source, EPOLLIN | (sending ? (uint32_t)EPOLLOUT : 0));
 }
 
-static int send_more(struct resolver_process *p)
+static int send_more(struct worker_process *p)
 {
         while (p->asked && p->out_sent < sizeof(p->out_header) + p->out_size) {
                 size_t head = p->out_sent < sizeof(p->out_header) ? sizeof(p->out_header) - p->out_sent : 0;
@@ -93,7 +93,7 @@ static int send_more(struct resolver_process *p)
 }
 
 /* Room grows with what has come, not with what the header announces. */
-static int make_room(struct resolver_process *p, size_t body)
+static int make_room(struct worker_process *p, size_t body)
 {
         size_t capacity = p->in_capacity ? p->in_capacity * 2 : FIRST_CAPACITY;
         char *grown;
@@ -111,7 +111,7 @@ static int make_room(struct resolver_process *p, size_t body)
 }
 
 /* Where the next bytes go. */
-static int next_space(struct resolver_process *p, char **ret, size_t *ret_size)
+static int next_space(struct worker_process *p, char **ret, size_t *ret_size)
 {
         size_t body;
         int r;
@@ -121,7 +121,7 @@ static int next_space(struct resolver_process *p, char **ret, size_t *ret_size)
                 *ret_size = sizeof(p->in_header) - p->in_received;
                 return 0;
         }
-        if (p->in_header == 0 || p->in_header > RESOLVER_MESSAGE_MAX)
+        if (p->in_header == 0 || p->in_header > WORKER_MESSAGE_MAX)
                 return -EBADMSG;
         body = p->in_received - sizeof(p->in_header);
         r = make_room(p, body);
@@ -133,7 +133,7 @@ static int next_space(struct resolver_process *p, char **ret, size_t *ret_size)
 }
 
 /* 1: there may be more, 0: nothing now, -errno. */
-static int receive_some(struct resolver_process *p)
+static int receive_some(struct worker_process *p)
 {
         size_t size;
         char *space;
@@ -154,13 +154,13 @@ static int receive_some(struct resolver_process *p)
         return 1;
 }
 
-static bool answer_complete(const struct resolver_process *p)
+static bool answer_complete(const struct worker_process *p)
 {
         return p->in_received >= sizeof(p->in_header) && p->in_header > 0 &&
                p->in_received >= sizeof(p->in_header) + p->in_header;
 }
 
-static int deliver(struct resolver_process *p)
+static int deliver(struct worker_process *p)
 {
         _cleanup_free_ char *text = NULL;
         size_t size = p->in_header;
@@ -176,7 +176,7 @@ static int deliver(struct resolver_process *p)
         return 0;
 }
 
-static int receive_more(struct resolver_process *p)
+static int receive_more(struct worker_process *p)
 {
         for (unsigned i = 0; i < READS_PER_TURN; i++) {
                 int r = receive_some(p);
@@ -193,7 +193,7 @@ static int receive_more(struct resolver_process *p)
 
 static int on_socket(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
-        struct resolver_process *p = userdata;
+        struct worker_process *p = userdata;
 
         (void)source;
         (void)fd;
@@ -208,7 +208,7 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *use
         return 0;
 }
 
-static bool collect(struct resolver_process *p)
+static bool collect(struct worker_process *p)
 {
         siginfo_t info = {0};
 
@@ -222,9 +222,9 @@ static bool collect(struct resolver_process *p)
         return true;
 }
 
-static void unbury(struct resolver_process *p)
+static void unbury(struct worker_process *p)
 {
-        for (struct resolver_process **i = &p->graveyard->first; *i; i = &(*i)->next)
+        for (struct worker_process **i = &p->graveyard->first; *i; i = &(*i)->next)
                 if (*i == p) {
                         *i = p->next;
                         return;
@@ -233,7 +233,7 @@ static void unbury(struct resolver_process *p)
 
 static int on_exit_seen(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
-        struct resolver_process *p = userdata;
+        struct worker_process *p = userdata;
 
         (void)source;
         (void)fd;
@@ -257,7 +257,20 @@ static int on_exit_seen(sd_event_source *source, int fd, uint32_t events, void *
         }
 }
 
-static int prepare_spawn(int worker_end, posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes)
+static int place_descriptors(const struct worker_program *program, int worker_end,
+                             posix_spawn_file_actions_t *actions)
+{
+        int r = posix_spawn_file_actions_adddup2(actions, worker_end, WORKER_FD);
+
+        for (size_t i = 0; r == 0 && i < program->n_fds; i++)
+                r = posix_spawn_file_actions_adddup2(actions, program->fds[i], WORKER_FD + 1 + (int)i);
+        return r != 0 ? r
+                      : posix_spawn_file_actions_addclosefrom_np(actions,
+                                                                 WORKER_FD + 1 + (int)program->n_fds);
+}
+
+static int prepare_spawn(const struct worker_program *program, int worker_end,
+                         posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes)
 {
         sigset_t none, all;
         int r;
@@ -266,8 +279,7 @@ static int prepare_spawn(int worker_end, posix_spawn_file_actions_t *actions, po
         sigfillset(&all);
         if ((r = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) != 0 ||
             (r = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)) != 0 ||
-            (r = posix_spawn_file_actions_adddup2(actions, worker_end, RESOLVER_WORKER_FD)) != 0 ||
-            (r = posix_spawn_file_actions_addclosefrom_np(actions, RESOLVER_WORKER_FD + 1)) != 0 ||
+            (r = place_descriptors(program, worker_end, actions)) != 0 ||
             /* The daemon blocks signals for its event loop; the worker shall have them as usual. */
             (r = posix_spawnattr_setsigmask(attributes, &none)) != 0 ||
             (r = posix_spawnattr_setsigdefault(attributes, &all)) != 0 ||
@@ -276,10 +288,9 @@ static int prepare_spawn(int worker_end, posix_spawn_file_actions_t *actions, po
         return 0;
 }
 
-/* WORKER_END must be above RESOLVER_WORKER_FD. */
-static int spawn(const char *executable, int worker_end, pid_t *ret)
+/* WORKER_END must be out of the way, as worker_descriptor_move() puts it. */
+static int spawn(const struct worker_program *program, int worker_end, pid_t *ret)
 {
-        char *const argv[] = {(char *)executable, (char *)RESOLVER_WORKER_ARGUMENT, NULL};
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         int r;
@@ -290,33 +301,39 @@ static int spawn(const char *executable, int worker_end, pid_t *ret)
                 posix_spawn_file_actions_destroy(&actions);
                 return -ENOMEM;
         }
-        r = prepare_spawn(worker_end, &actions, &attributes);
+        r = prepare_spawn(program, worker_end, &actions, &attributes);
         if (r == 0)
-                r = -posix_spawn(ret, executable, &actions, &attributes, argv, environ);
+                r = -posix_spawn(ret, program->argv[0], &actions, &attributes, program->argv, environ);
         posix_spawnattr_destroy(&attributes);
         posix_spawn_file_actions_destroy(&actions);
         return r;
 }
 
+int worker_descriptor_move(int fd)
+{
+        int high = fcntl(fd, F_DUPFD_CLOEXEC, WORKER_FD + 1 + WORKER_FDS_MAX), r = -errno;
+
+        close(fd);
+        return high < 0 ? r : high;
+}
+
 static int make_sockets(int *ret_ours, int *ret_workers)
 {
-        _cleanup_close_ int ours = -1, low = -1;
+        _cleanup_close_ int ours = -1;
         int pair[2], high;
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
         ours = pair[0];
-        low = pair[1];
-        /* Out of the way of the descriptors that are set up in the child. */
-        high = fcntl(low, F_DUPFD_CLOEXEC, RESOLVER_WORKER_FD + 1);
+        high = worker_descriptor_move(pair[1]);
         if (high < 0)
-                return -errno;
+                return high;
         *ret_ours = TAKE_FD(ours);
         *ret_workers = high;
         return 0;
 }
 
-static void kill_and_bury(struct resolver_process *p)
+static void kill_and_bury(struct worker_process *p)
 {
         sd_event_source_disable_unref(TAKE_PTR(p->socket_source));
         close(TAKE_FD(p->socket));
@@ -338,21 +355,22 @@ static int open_pidfd(pid_t pid)
         return r;
 }
 
-static int attach(sd_event *event, struct resolver_process *p)
+static int attach(sd_event *event, struct worker_process *p)
 {
         int r;
 
         r = sd_event_add_io(event, &p->socket_source, p->socket, EPOLLIN, on_socket, p);
         if (r < 0)
                 return r;
-        (void)sd_event_source_set_description(p->socket_source, "resolver-socket");
+        (void)sd_event_source_set_description(p->socket_source, "worker-socket");
         return 0;
 }
 
-int resolver_process_start(sd_event *event, const char *executable, struct resolver_graveyard *graveyard,
-                           resolver_answer_t callback, void *userdata, struct resolver_process **ret)
+int worker_process_start(sd_event *event, const struct worker_program *program,
+                         struct worker_graveyard *graveyard, worker_answer_t callback, void *userdata,
+                         struct worker_process **ret)
 {
-        _cleanup_(process_freep) struct resolver_process *p = calloc(1, sizeof(*p));
+        _cleanup_(process_freep) struct worker_process *p = calloc(1, sizeof(*p));
         _cleanup_close_ int workers = -1;
         int r;
 
@@ -368,7 +386,7 @@ int resolver_process_start(sd_event *event, const char *executable, struct resol
         r = attach(event, p);
         if (r < 0)
                 return r;
-        r = spawn(executable, workers, &p->pid);
+        r = spawn(program, workers, &p->pid);
         if (r < 0)
                 return r;
         close(TAKE_FD(workers)); /* first, so that a descriptor is free for the next */
@@ -380,23 +398,23 @@ int resolver_process_start(sd_event *event, const char *executable, struct resol
                 kill_and_bury(TAKE_PTR(p)); /* collected with the graveyard */
                 return r;
         }
-        (void)sd_event_source_set_description(p->pidfd_source, "resolver-exit");
+        (void)sd_event_source_set_description(p->pidfd_source, "worker-exit");
         *ret = TAKE_PTR(p);
         return 0;
 }
 
-bool resolver_process_usable(const struct resolver_process *p)
+bool worker_process_usable(const struct worker_process *p)
 {
         char byte;
 
         return p->pid > 0 && recv(p->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-int resolver_process_ask(struct resolver_process *p, const char *text, size_t size)
+int worker_process_ask(struct worker_process *p, const char *text, size_t size)
 {
         if (p->asked)
                 return -EBUSY;
-        if (size > RESOLVER_MESSAGE_MAX)
+        if (size > WORKER_MESSAGE_MAX)
                 return -EMSGSIZE;
         p->asked = true;
         p->out_header = (uint32_t)size;
@@ -406,7 +424,7 @@ int resolver_process_ask(struct resolver_process *p, const char *text, size_t si
         return send_more(p);
 }
 
-struct resolver_process *resolver_process_end(struct resolver_process *p)
+struct worker_process *worker_process_end(struct worker_process *p)
 {
         if (!p)
                 return NULL;
@@ -417,15 +435,15 @@ struct resolver_process *resolver_process_end(struct resolver_process *p)
 }
 
 /* Asks again and again: a pidfd is readable a little before a process with threads can be collected. */
-static void collect_soon(struct resolver_process *p)
+static void collect_soon(struct worker_process *p)
 {
         for (unsigned i = 0; i < COLLECT_TIMEOUT_MS && !collect(p); i++)
                 (void)poll(NULL, 0, 1);
 }
 
-void resolver_graveyard_clear(struct resolver_graveyard *graveyard)
+void worker_graveyard_clear(struct worker_graveyard *graveyard)
 {
-        struct resolver_process *p;
+        struct worker_process *p;
 
         while ((p = graveyard->first)) {
                 graveyard->first = p->next;
