@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define SL_VERSION 2
+#define SL_VERSION 3
 
 /* The words lie in pages, the map's elements; the first page is the header. */
 #define SL_PAGE_WORDS 512
@@ -96,6 +96,8 @@ struct sl_header {
         __u64 root;          /* id of the control group from which levels count: where cgroup2 is mounted */
         struct sl_section sections[SL_SECTIONS];
         struct sl_address dns4, dns6;
+        __u32 relay_port; /* on the loopback, where questions go that are to be sent to them; 0: none */
+        __u32 unused;
         struct sl_offsets offsets;
 };
 

@@ -526,6 +526,15 @@ static __always_inline bool is_redirected_dns(const struct plan *plan, const str
                same_address(&p->address, p->v6 ? &h->dns6 : &h->dns4);
 }
 
+/* Questions on their way to the relay, which sends them to the resolver. */
+static __always_inline bool is_for_relay(const struct plan *plan, const struct packet *p)
+{
+        const struct sl_address loopback4 = {.low = 0x7f000001}, loopback6 = {.low = 1};
+
+        return p->ports && plan->header->relay_port && p->port == plan->header->relay_port &&
+               same_address(&p->address, p->v6 ? &loopback6 : &loopback4);
+}
+
 static __always_inline int judge_egress(struct __sk_buff *skb, const struct plan *plan,
                                         const struct packet *p)
 {
@@ -534,7 +543,7 @@ static __always_inline int judge_egress(struct __sk_buff *skb, const struct plan
         if (p->detour)
                 return REFUSE;
         /* Before the loopback: the resolver may be on this very machine. */
-        if (is_redirected_dns(plan, p))
+        if (is_redirected_dns(plan, p) || is_for_relay(plan, p))
                 return PASS;
         if (skb->ifindex == LOOPBACK_INDEX)
                 return !(p->ports && (in_ranges(plan, SL_LOOPBACK_PORTS, p->port) ||

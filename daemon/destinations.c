@@ -438,11 +438,19 @@ static bool is_denied_on_loopback(const struct destinations *d, const struct end
         return false;
 }
 
+/* Only port 53 can be sent elsewhere: what speaks TLS on 853 would notice. */
+static enum judgement judge_resolver_port(const struct destinations *d, const struct endpoint *e)
+{
+        return d->dns == DNS_REDIRECT && e->port == 53 ? JUDGE_DNS_REDIRECTED : JUDGE_DNS;
+}
+
 static enum judgement judge_local(const struct destinations *d, const struct endpoint *e)
 {
         if (is_denied_on_loopback(d, e))
                 return JUDGE_LOOPBACK_PORT;
-        return is_dns(e) && d->dns != DNS_ALLOW ? JUDGE_DNS : JUDGE_LOCAL;
+        if (!is_dns(e) || d->dns == DNS_ALLOW)
+                return JUDGE_LOCAL;
+        return judge_resolver_port(d, e);
 }
 
 enum judgement destinations_judge(const struct destinations *d, const struct endpoint *e)
@@ -462,11 +470,8 @@ enum judgement destinations_judge(const struct destinations *d, const struct end
                 return judge_local(d, e);
         if (in_services(v4 ? &d->service4 : &d->service6, addr, e))
                 return JUDGE_SERVICE;
-        if (is_dns(e) && d->dns == DNS_DENY)
-                return JUDGE_DNS;
-        if (is_dns(e) && d->dns == DNS_REDIRECT)
-                /* Only port 53 can be sent elsewhere: what speaks TLS on 853 would notice. */
-                return e->port == 53 && (v4 ? d->has_dns4 : d->has_dns6) ? JUDGE_DNS_REDIRECTED : JUDGE_DNS;
+        if (is_dns(e) && d->dns != DNS_ALLOW)
+                return judge_resolver_port(d, e);
         return in_set(v4 ? &d->allow4 : &d->allow6, addr) ? JUDGE_ALLOWED : JUDGE_OUTSIDE;
 }
 

@@ -2,6 +2,7 @@
 #include "audit.h"
 #include "bus.h"
 #include "check.h"
+#include "dns-relay.h"
 #include "manager.h"
 #include "resolver.h"
 
@@ -30,6 +31,7 @@ enum mode {
         MODE_DAEMON,
         MODE_CHECK,
         MODE_WORKER,
+        MODE_RELAY,
         MODE_HELP,
         MODE_VERSION,
         MODE_WRONG,
@@ -40,6 +42,7 @@ static enum mode parse_arguments(int argc, char **argv)
         static const struct option options[] = {
                 {"check", no_argument, NULL, MODE_CHECK},
                 {"resolver-worker", no_argument, NULL, MODE_WORKER},
+                {"dns-relay", no_argument, NULL, MODE_RELAY},
                 {"help", no_argument, NULL, MODE_HELP},
                 {"version", no_argument, NULL, MODE_VERSION},
                 {NULL, 0, NULL, 0},
@@ -49,7 +52,7 @@ static enum mode parse_arguments(int argc, char **argv)
 
         while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0)
                 mode = c == '?' ? MODE_WRONG : mode == MODE_WRONG ? mode : (enum mode)c;
-        return optind < argc ? MODE_WRONG : mode;
+        return optind < argc && mode != MODE_RELAY ? MODE_WRONG : mode;
 }
 
 /* systemd says where; several directories would be separated by colons, we ask for one each. */
@@ -215,6 +218,8 @@ int main(int argc, char **argv)
                                  n > 0 ? executable : self, stdout, stderr);
         case MODE_WORKER:
                 return resolver_worker_run(3);
+        case MODE_RELAY:
+                return dns_relay_worker_run(argv + optind, argc - optind);
         case MODE_HELP:
                 fputs(help, stdout);
                 return EXIT_SUCCESS;

@@ -40,6 +40,7 @@ int lockdown_build(const struct lockdown *l, const struct profile *p, const stru
                 &(struct ruleset_spec){.name = l->name,
                                        .subjects = s,
                                        .destinations = &p->destinations,
+                                       .relay_port = lockdown_relay_port(l),
                                        .forward_deny = p->forward_deny,
                                        .reset_established = !sever_can_destroy(l->manager->sever),
                                        .session_cgroups = cgroups,
@@ -127,8 +128,10 @@ static void take_loaded(struct lockdown *l, struct ruleset *r, bool engaged)
 int lockdown_sync(struct lockdown *l)
 {
         _cleanup_(ruleset_freep) struct ruleset *new = NULL;
-        int r = build_current(l, &new);
+        int r;
 
+        lockdown_relay_prepare(l);
+        r = build_current(l, &new);
         if (r < 0)
                 set_problem(&l->kernel_problem, "the rules could not be built: %s", strerror(-r));
         else
@@ -139,6 +142,7 @@ int lockdown_sync(struct lockdown *l)
         }
         take_loaded(l, TAKE_PTR(new), l->order != NULL);
         lockdown_second_sync(l);
+        lockdown_relay_sync(l);
         return 0;
 }
 
@@ -267,12 +271,15 @@ static int engage_table(struct lockdown *l)
                 bool units_changed = lockdown_find_units(l);
                 int r;
 
+                lockdown_relay_prepare(l);
                 ruleset_set_order(l->loaded, l->order->id);
                 r = nft_engage(l->manager->nft, l->loaded, &error);
                 if (r >= 0) {
                         l->engaged = true;
-                        if (!units_changed || lockdown_sync(l) < 0)
+                        if (!units_changed || lockdown_sync(l) < 0) {
                                 lockdown_second_sync(l);
+                                lockdown_relay_sync(l);
+                        }
                         return 0; /* in force, whatever may still be wrong with the units */
                 }
                 /* what was staged is not there any more, or differs: load all of it */
@@ -367,6 +374,7 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         }
         save_finished(l, "with what it refused"); /* the totals are known only now */
         *ret_ended = TAKE_PTR(l->order);
+        lockdown_relay_sync(l);
         if (l->configured) {
                 (void)lockdown_sync(l); /* restage what was deleted; not the lift's business if it fails */
                 return 0;

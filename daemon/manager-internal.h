@@ -7,6 +7,7 @@
 #include "audit.h"
 #include "clock.h"
 #include "config.h"
+#include "dns-relay.h"
 #include "doors-judge.h"
 #include "manager.h"
 #include "nft-watch.h"
@@ -57,15 +58,17 @@ struct lockdown {
         bool engaged;
         char *kernel_problem; /* why the kernel does not hold what it should, or NULL */
         bool second_engaged;
-        char *second_problem; /* why the second lock is not in place as it should be, or NULL */
-        char *save_problem;   /* why the order would not survive a reboot, or NULL */
+        char *second_problem;    /* why the second lock is not in place as it should be, or NULL */
+        struct dns_relay *relay; /* with DNS=ADDRESS */
+        char *relay_problem;     /* why there is none, or why it does not serve, or NULL */
+        char *save_problem;      /* why the order would not survive a reboot, or NULL */
 
         sd_event_source *expiry;
 };
 
 struct manager {
         sd_event *event;
-        char *configuration_dir;
+        char *configuration_dir, *executable;
         int lock_fd; /* held for life: one daemon at a time */
         struct nft *nft;
         struct nft_watch *nft_watch;     /* NULL where tables are owned */
@@ -176,6 +179,14 @@ void manager_look_for_doors(struct manager *m, const struct lockdown *only, stru
 int lockdown_judge_doors(const struct lockdown *l, const struct sightings *s, struct doors *ret);
 void sightings_clear(struct sightings *s);
 #define _cleanup_sightings_ _cleanup_(sightings_clear)
+
+/* ---- manager-relay.c ---- */
+/* To be called before the table is built: finds the port, and lets it wait for questions if there is an
+ * order. What goes wrong stands in relay_problem; the rules are then without it. */
+void lockdown_relay_prepare(struct lockdown *l);
+uint16_t lockdown_relay_port(const struct lockdown *l); /* 0: none */
+/* To be called when the table is loaded: starts or ends the process, as order and plan want it. */
+void lockdown_relay_sync(struct lockdown *l);
 
 /* ---- manager-recover.c ---- */
 /* For a table in force whose order is lost. The plan in words that says what the table does (the caller

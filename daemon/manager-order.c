@@ -336,6 +336,7 @@ static void on_names(void *userdata, int error, const uint32_t *uids, char *cons
                 fail(o, NULL, ERROR_FAILED, "the order it would have been about has ended");
                 return;
         }
+        lockdown_relay_prepare(l);
         f = open_memstream(&text, &size);
         error = f ? lockdown_subjects(l, &s) : -ENOMEM;
         (void)lockdown_find_units(l);

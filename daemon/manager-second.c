@@ -30,6 +30,7 @@ static int make_spec(const struct lockdown *l, struct subjects *subjects, struct
         *ret = (struct second_lock_spec){.name = l->name,
                                          .subjects = subjects,
                                          .destinations = &lockdown_profile(l)->destinations,
+                                         .relay_port = lockdown_relay_port(l),
                                          .cgroups = *cgroups,
                                          .n_cgroups = n,
                                          .units = *cgroups + n,

@@ -64,6 +64,7 @@ static void take_over(struct lockdown *l)
                 audit_log(LOG_ERR, "%s: %s", l->name, error ? error : strerror(-r));
         l->engaged = true;
         (void)lockdown_find_units(l);
+        lockdown_relay_prepare(l);
         r = lockdown_subjects(l, &s);
         if (r >= 0)
                 r = lockdown_build(l, l->order->profile, &s, &expected);
@@ -72,6 +73,7 @@ static void take_over(struct lockdown *l)
         if (r == 0) {
                 l->loaded = TAKE_PTR(expected);
                 lockdown_second_sync(l);
+                lockdown_relay_sync(l);
                 audit(AUDIT_ADOPTED, LOG_NOTICE, l->order, NULL, "%s was still in force and is taken over",
                       l->name);
                 return;

@@ -46,6 +46,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
                 return NULL;
         lockdown_free_waiters(l);
         resolver_cancel(l->manager->resolver, l);
+        dns_relay_free(l->relay);
         sd_event_source_disable_unref(l->expiry);
         membership_clear(&l->members);
         unit_cgroups_clear(&l->units);
@@ -57,6 +58,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         free(l->kernel_problem);
         free(l->save_problem);
         free(l->second_problem);
+        free(l->relay_problem);
         free(l->name);
         free(l);
         return NULL;
@@ -208,6 +210,8 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
                 if (l->kernel_problem && l->have_members && lockdown_sync(l) >= 0)
                         audit(AUDIT_REPAIRED, LOG_NOTICE, l->order, NULL,
                               "%s: the rules are as they should be again", l->name);
+                if (l->relay_problem && l->have_members && lockdown_sync(l) >= 0 && !l->relay_problem)
+                        audit_log(LOG_NOTICE, "%s: their DNS is relayed again", l->name);
                 if (l->order && l->second_problem && !l->kernel_problem)
                         lockdown_second_sync(l);
                 if (l->order && l->save_problem) {
@@ -400,8 +404,9 @@ int manager_new(sd_event *event, const struct manager_paths *paths, struct manag
         m->event = sd_event_ref(event);
         m->started_at = now.realtime;
         m->configuration_dir = strdup(paths->configuration);
+        m->executable = strdup(paths->executable);
         m->config = config_new_default();
-        if (!m->configuration_dir || !m->config)
+        if (!m->configuration_dir || !m->executable || !m->config)
                 return -ENOMEM;
         r = open_edges(m, paths, ret_error);
         if (r < 0) {
@@ -448,6 +453,7 @@ struct manager *manager_free(struct manager *m)
         config_free(m->config);
         free(m->config_problem);
         free(m->configuration_dir);
+        free(m->executable);
         if (m->lock_fd >= 0)
                 close(m->lock_fd);
         sd_event_unref(m->event);

@@ -158,6 +158,20 @@ static int read_dns(struct nft *n, const char *table, struct destinations *d)
         return 0;
 }
 
+int nft_read_relay_port(struct nft *n, const char *name, uint16_t *ret)
+{
+        _cleanup_free_ char *table = nft_table_name(name);
+        _cleanup_rs_set_ struct rs_set s = {0};
+        int r = table ? nft_read_set(n, table, SET_RELAY4, &s) : -ENOMEM;
+
+        if (r < 0)
+                return r;
+        if (s.n == 0)
+                return -ENOENT;
+        *ret = get16(s.elements + rs_field_length(SET_RELAY4, 0) + rs_field_length(SET_RELAY4, 1));
+        return 0;
+}
+
 static int read_destinations(struct nft *n, const char *table, struct destinations *d)
 {
         int r = read_addresses(n, table, SET_ALLOW4, &d->allow4);

@@ -25,6 +25,7 @@ char *nft_hold_name(const char *table)
         return asprintf(&name, HOLD_PREFIX "%s", table) < 0 ? NULL : name;
 }
 
+/* Those that are there while the table is staged, or those that engaging adds. */
 static void put_chains(struct nft_batch *b, const char *table, const struct ruleset *r, bool base,
                        const char *order)
 {
@@ -32,7 +33,7 @@ static void put_chains(struct nft_batch *b, const char *table, const struct rule
                 if (r->chains[i].present && rs_chain_is_base(i) == base)
                         nft_put_chain(b, table, i, order);
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
-                if (r->chains[i].present && rs_chain_is_base(i) == base)
+                if (r->chains[i].present && rs_chain_has_rules(i, false) != base)
                         nft_put_rules(b, table, i, &r->chains[i]);
 }
 
@@ -41,11 +42,22 @@ void nft_put_hooks(struct nft_batch *b, const char *table, const struct ruleset 
         put_chains(b, table, r, true, order);
 }
 
+/* Empties a chain that has no rules while the table is staged. */
+static void empty_if_tracked(struct nft_batch *b, const char *table, const char *chain)
+{
+        for (unsigned i = 0; i < _CHAIN_MAX; i++)
+                if (rs_chain_info(i)->tracked && strcmp(rs_chain_info(i)->name, chain) == 0)
+                        nft_flush_rules(b, table, i);
+}
+
 void nft_delete_hooks(struct nft_batch *b, const struct nft_chain_list *chains)
 {
-        for (size_t i = 0; i < chains->n; i++)
+        for (size_t i = 0; i < chains->n; i++) {
                 if (chains->items[i].type)
                         nft_delete_chain(b, chains->items[i].table, chains->items[i].name);
+                else
+                        empty_if_tracked(b, chains->items[i].table, chains->items[i].name);
+        }
 }
 
 /* The whole table, but for its hooks. */
@@ -242,7 +254,8 @@ static void put_difference(struct nft_batch *b, uint16_t message, const char *ta
                 nft_put_elements(b, message, table, id, &rest);
 }
 
-static int change(const struct site *s, const struct ruleset *old, const struct ruleset *new,
+/* HOOKED: the table refuses meanwhile. */
+static int change(const struct site *s, const struct ruleset *old, const struct ruleset *new, bool hooked,
                   char **ret_error)
 {
         _cleanup_batch_ struct nft_batch b = {0};
@@ -255,7 +268,7 @@ static int change(const struct site *s, const struct ruleset *old, const struct 
                 put_difference(&b, NFT_MSG_NEWSETELEM, s->table, i, &new->sets[i], &old->sets[i]);
         /* Rules that ask a set only when it is not empty, or between bounds. Hooks never differ. */
         for (unsigned i = 0; i < _CHAIN_MAX; i++) {
-                if (rs_chain_equal(&old->chains[i], &new->chains[i]))
+                if (rs_chain_equal(&old->chains[i], &new->chains[i]) || !rs_chain_has_rules(i, hooked))
                         continue;
                 nft_flush_rules(&b, s->table, i);
                 nft_put_rules(&b, s->table, i, &new->chains[i]);
@@ -292,7 +305,7 @@ int nft_update(struct nft *n, const struct ruleset *old, const struct ruleset *n
         if (hold)
                 e = take_hold(&s, new, hooked_order(&s), ret_error);
         if (e == 0)
-                e = change(&s, old, new, ret_error);
+                e = change(&s, old, new, !hold && is_hooked(&s.table_chains), ret_error);
         if (e == 0 && hold)
                 e = hook_up(&s, new, hooked_order(&s), true, ret_error);
         return e;

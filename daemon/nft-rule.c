@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/rtnetlink.h>
 #include <stddef.h>
@@ -54,6 +55,18 @@ static void load_payload(struct writer *w, uint32_t base, uint32_t offset, uint3
         nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
         nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, length);
         nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg(word));
+}
+
+static void load_conntrack(struct writer *w, uint32_t key, size_t word)
+{
+        struct nftnl_expr *e = expression(w, "ct");
+
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, reg(word));
+        if (key == NFT_CT_PROTO_DST)
+                nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
 }
 
 /* 1 if the extension header or option is there. */
@@ -222,6 +235,10 @@ static void load(struct writer *w, enum rs_field field, size_t word)
                 return load_payload(w, NETWORK, 24, 16, word);
         case FIELD_DPORT:
                 return load_payload(w, TRANSPORT, 2, 2, word);
+        case FIELD_CT_DIRECTION:
+                return load_conntrack(w, NFT_CT_DIRECTION, word);
+        case FIELD_CT_ASKED_PORT:
+                return load_conntrack(w, NFT_CT_PROTO_DST, word);
         case FIELD_TCP_RST:
         case FIELD_TCP_SYN:
                 return load_payload(w, TRANSPORT, 13, 1, word);
@@ -265,6 +282,7 @@ static uint32_t put_value(enum rs_field field, enum rs_op op, uint32_t value, ui
                 value = RTN_LOCAL;
                 break;
         case FIELD_DPORT:
+        case FIELD_CT_ASKED_PORT:
                 memcpy(data, &(uint16_t){htons((uint16_t)value)}, 2);
                 return 2;
         case FIELD_TCP_RST:
@@ -392,12 +410,16 @@ static void write_reject(struct writer *w, uint32_t type, uint8_t code)
 static void write_dnat(struct writer *w, const struct rs_statement *s)
 {
         bool v4 = s->family == AF_INET;
+        uint32_t flags = NF_NAT_RANGE_MAP_IPS | (s->port > 0 ? NF_NAT_RANGE_PROTO_SPECIFIED : 0);
+        const size_t port_word = 4; /* behind the longest address */
         struct nftnl_expr *e = expression(w, "immediate");
 
         if (!e)
                 return;
         nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg(0));
         nftnl_expr_set_data(e, NFTNL_EXPR_IMM_DATA, s->address, v4 ? 4 : 16);
+        if (s->port > 0)
+                load_constant(w, htons(s->port), sizeof(s->port), port_word);
         e = expression(w, "nat");
         if (!e)
                 return;
@@ -406,7 +428,11 @@ static void write_dnat(struct writer *w, const struct rs_statement *s)
         nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, reg(0));
         /* These two the kernel would add by itself; so that what is read back is what was written. */
         nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MAX, reg(0));
-        nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_MAP_IPS);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, flags);
+        if (s->port == 0)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, reg(port_word));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MAX, reg(port_word));
 }
 
 static void write_statement(struct writer *w, const struct rs_statement *s)

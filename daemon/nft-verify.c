@@ -53,6 +53,11 @@ static bool expects_chain(const struct check *c, enum rs_chain_id id)
         return c->expected->chains[id].present && (c->engaged || !rs_chain_is_base(id));
 }
 
+static size_t expected_rules(const struct check *c, enum rs_chain_id id)
+{
+        return rs_chain_has_rules(id, c->engaged) ? c->expected->chains[id].n : 0;
+}
+
 /* _CHAIN_MAX: none of the expected ones. */
 static unsigned find_chain(const struct check *c, const char *name)
 {
@@ -257,7 +262,7 @@ static int check_rule(struct check *c, const struct nftnl_rule *rule)
                 return 0;
         }
         i = c->n_rules[id]++;
-        if (i >= c->expected->chains[id].n) {
+        if (i >= expected_rules(c, id)) {
                 differs(c, "has a rule too many at the end of chain %s", chain);
                 return 0;
         }
@@ -293,7 +298,7 @@ static int check_rules(struct check *c)
         int r = ask_about(c, NFT_MSG_GETRULE, read_rule);
 
         for (unsigned i = 0; r == 0 && i < _CHAIN_MAX; i++)
-                if (expects_chain(c, i) && c->n_rules[i] < c->expected->chains[i].n)
+                if (expects_chain(c, i) && c->n_rules[i] < expected_rules(c, i))
                         differs(c, "has rules missing in chain %s", rs_chain_info(i)->name);
         return r;
 }

@@ -64,6 +64,9 @@ int nft_read_back(struct nft *n, const char *name, struct subjects *ret_subjects
  * frees. */
 int nft_read_units(struct nft *n, const char *name, uint64_t **ret, size_t *ret_n);
 
+/* Where the relay of DNS=ADDRESS listens, as a table that is there has it. -ENOENT: it has none. */
+int nft_read_relay_port(struct nft *n, const char *name, uint16_t *ret);
+
 #define ATTEMPT_NO_UID UINT32_MAX /* a socket without an owner */
 
 struct attempt {

@@ -309,6 +309,9 @@ json_t *report_warnings(const struct lockdown *l)
                 warn(list, "the kernel does not hold what it should: %s", l->kernel_problem);
         if (l->second_problem)
                 warn(list, "the second lock is not in place as it should be: %s", l->second_problem);
+        if (l->relay_problem)
+                warn(list, "their DNS is refused where it had to be relayed to the address of DNS=: %s",
+                     l->relay_problem);
         if (l->save_problem)
                 warn(list, "this order will not survive a reboot, it could not be saved: %s",
                      l->save_problem);

@@ -47,6 +47,8 @@ enum rs_set_id {
         SET_DNS_PORTS,
         SET_DNS4,
         SET_DNS6,
+        SET_RELAY4,
+        SET_RELAY6,
         SET_TCP_UDP,
         SET_WITH_PORTS,
         SET_ATTEMPTS4,
@@ -100,6 +102,9 @@ enum rs_chain_id {
         /* DNS=ADDRESS */
         CHAIN_SUBJECTS_DNS,
         CHAIN_REDIRECT,
+        CHAIN_TO_RELAY,
+        CHAIN_RELAY,
+        CHAIN_ASTRAY,
         /* Forward=deny */
         CHAIN_FORWARDED,
         CHAIN_REFUSE_FORWARDED,
@@ -118,11 +123,18 @@ struct rs_chain_info {
         const char *hook; /* nft's name */
         uint32_t hooknum; /* NF_INET_… */
         int32_t priority;
+        bool tracked; /* its rules need connection tracking */
 };
 const struct rs_chain_info *rs_chain_info(enum rs_chain_id id);
 static inline bool rs_chain_is_base(enum rs_chain_id id)
 {
         return rs_chain_info(id)->type != NULL;
+}
+/* A rule that needs connection tracking has the kernel track all packets of everybody for as long as it is
+ * there, hooked up or not. So such chains are empty while the table is merely staged. */
+static inline bool rs_chain_has_rules(enum rs_chain_id id, bool engaged)
+{
+        return engaged || !(rs_chain_is_base(id) || rs_chain_info(id)->tracked);
 }
 
 /* What a packet can be asked for. */
@@ -142,8 +154,10 @@ enum rs_field {
         FIELD_IP6_SADDR,
         FIELD_IP6_DADDR,
         FIELD_DPORT,
-        FIELD_TCP_RST, /* tcp flags & rst == rst: 1 */
-        FIELD_TCP_SYN, /* tcp flags & syn == syn: 1 */
+        FIELD_CT_DIRECTION,  /* ct direction, 0: original */
+        FIELD_CT_ASKED_PORT, /* ct original proto-dst: before any translation */
+        FIELD_TCP_RST,       /* tcp flags & rst == rst: 1 */
+        FIELD_TCP_SYN,       /* tcp flags & syn == syn: 1 */
         FIELD_ICMPV6_TYPE,
         FIELD_ROUTING_HEADER, /* exthdr rt exists: 1 */
         FIELD_LSRR,           /* ip option lsrr exists: 1 */
@@ -159,7 +173,7 @@ enum rs_kind {
         RS_VERDICT,
         RS_REJECT_RESET,
         RS_REJECT_PROHIBITED,
-        RS_DNAT, /* to address */
+        RS_DNAT, /* to address, and port unless that is 0 */
 };
 
 enum rs_op {
@@ -186,6 +200,7 @@ struct rs_statement {
         enum rs_chain_id chain;
         int family; /* RS_DNAT: AF_INET, AF_INET6 */
         uint8_t address[16];
+        uint16_t port;
 };
 
 #define RS_STATEMENTS 6

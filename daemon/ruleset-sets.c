@@ -46,6 +46,8 @@ const struct rs_set_info *rs_set_info(enum rs_set_id id)
                 [SET_DNS_PORTS] = {.name = "dns_ports", .fields = {TYPE_SERVICE}},
                 [SET_DNS4] = {.name = "dns4", .fields = {TYPE_IPV4}},
                 [SET_DNS6] = {.name = "dns6", .fields = {TYPE_IPV6}},
+                [SET_RELAY4] = {.name = "relay4", .fields = {TYPE_IPV4, TYPE_PROTO, TYPE_SERVICE}},
+                [SET_RELAY6] = {.name = "relay6", .fields = {TYPE_IPV6, TYPE_PROTO, TYPE_SERVICE}},
                 [SET_TCP_UDP] = {.name = "tcp_udp", .fields = {TYPE_PROTO}},
                 [SET_WITH_PORTS] = {.name = "with_ports", .fields = {TYPE_PROTO}},
                 [SET_ATTEMPTS4] = {"attempts4",
@@ -312,6 +314,29 @@ static int put_dns(struct ruleset *r, const struct destinations *d)
         return e;
 }
 
+static int put_relay(struct ruleset *r, enum rs_set_id id, const uint8_t *addr, uint16_t port)
+{
+        static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
+        int e = declare(r, id, ELEMENTSOF(protocols));
+
+        for (size_t i = 0; e == 0 && i < ELEMENTSOF(protocols); i++)
+                put_endpoint(r->sets[id].elements + i * rs_key_length(id), rs_field_length(id, 0), addr,
+                             protocols[i], port);
+        return e;
+}
+
+/* Where the relay listens: no such sets while it does not. */
+static int build_relay(struct ruleset *r, const struct ruleset_spec *spec)
+{
+        static const uint8_t loopback4[4] = {127, 0, 0, 1}, loopback6[16] = {[15] = 1};
+        int e;
+
+        if (spec->destinations->dns != DNS_REDIRECT || spec->relay_port == 0)
+                return 0;
+        e = put_relay(r, SET_RELAY4, loopback4, spec->relay_port);
+        return e < 0 ? e : put_relay(r, SET_RELAY6, loopback6, spec->relay_port);
+}
+
 static int put_protocols(struct ruleset *r, enum rs_set_id id, const uint8_t *protocols, size_t n)
 {
         int e = declare(r, id, n);
@@ -370,6 +395,8 @@ int ruleset_build_sets(struct ruleset *r, const struct ruleset_spec *spec)
 
         if (e == 0)
                 e = build_destinations(r, spec->destinations);
+        if (e == 0)
+                e = build_relay(r, spec);
         if (e == 0)
                 e = put_protocols(r, SET_TCP_UDP, tcp_udp, ELEMENTSOF(tcp_udp));
         if (e == 0)

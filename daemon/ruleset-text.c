@@ -180,6 +180,8 @@ static const char *field_name(enum rs_field field)
                 [FIELD_IP6_SADDR] = "ip6 saddr",
                 [FIELD_IP6_DADDR] = "ip6 daddr",
                 [FIELD_DPORT] = "th dport",
+                [FIELD_CT_DIRECTION] = "ct direction",
+                [FIELD_CT_ASKED_PORT] = "ct original proto-dst",
                 [FIELD_TCP_RST] = "tcp flags & rst == rst",
                 [FIELD_TCP_SYN] = "tcp flags & syn == syn",
                 [FIELD_ICMPV6_TYPE] = "icmpv6 type",
@@ -207,6 +209,9 @@ static void write_field_value(FILE *f, enum rs_field field, uint32_t value)
                 break;
         case FIELD_OIF:
                 fputs("\"lo\"", f);
+                break;
+        case FIELD_CT_DIRECTION:
+                fputs(value == 0 ? "original" : "reply", f);
                 break;
         case FIELD_ROUTING_HEADER:
         case FIELD_LSRR:
@@ -257,6 +262,16 @@ static void write_verdict(FILE *f, const struct rs_statement *s)
                 fprintf(f, " %s", rs_chain_info(s->chain)->name);
 }
 
+static void write_dnat(FILE *f, const struct rs_statement *s)
+{
+        bool v4 = s->family == AF_INET, brackets = !v4 && s->port > 0;
+
+        fprintf(f, "dnat %s to %s", v4 ? "ip" : "ip6", brackets ? "[" : "");
+        write_address(f, v4 ? TYPE_IPV4 : TYPE_IPV6, s->address);
+        if (s->port > 0)
+                fprintf(f, "%s:%u", brackets ? "]" : "", s->port);
+}
+
 static void write_statement(FILE *f, const struct rs_statement *s)
 {
         switch (s->kind) {
@@ -285,13 +300,12 @@ static void write_statement(FILE *f, const struct rs_statement *s)
                 fputs("reject with icmpx admin-prohibited", f);
                 break;
         case RS_DNAT:
-                fprintf(f, "dnat %s to ", s->family == AF_INET ? "ip" : "ip6");
-                write_address(f, s->family == AF_INET ? TYPE_IPV4 : TYPE_IPV6, s->address);
+                write_dnat(f, s);
                 break;
         }
 }
 
-static void write_chain(FILE *f, enum rs_chain_id id, const struct rs_chain *c)
+static void write_chain(FILE *f, enum rs_chain_id id, const struct rs_chain *c, bool engaged)
 {
         const struct rs_chain_info *info = rs_chain_info(id);
 
@@ -299,7 +313,7 @@ static void write_chain(FILE *f, enum rs_chain_id id, const struct rs_chain *c)
         if (rs_chain_is_base(id))
                 fprintf(f, "\t\ttype %s hook %s priority %" PRId32 "; policy accept;\n", info->type,
                         info->hook, info->priority);
-        for (size_t i = 0; i < c->n; i++) {
+        for (size_t i = 0; rs_chain_has_rules(id, engaged) && i < c->n; i++) {
                 fputs("\t\t", f);
                 for (size_t j = 0; j < c->rules[i].n; j++) {
                         if (j > 0)
@@ -320,7 +334,7 @@ int ruleset_write_text(const struct ruleset *r, bool engaged, FILE *f)
                         write_set(f, i, &r->sets[i]);
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
                 if (r->chains[i].present && (engaged || !rs_chain_is_base(i)))
-                        write_chain(f, i, &r->chains[i]);
+                        write_chain(f, i, &r->chains[i], engaged);
         fputs("}\n", f);
         if (fflush(f) != 0 || ferror(f))
                 return errno > 0 ? -errno : -EIO;

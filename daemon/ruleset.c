@@ -1,57 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "ruleset-internal.h"
+#include "ruleset-builder.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <string.h>
 
-#define LOOPBACK_INDEX 1 /* in every network namespace */
 /* user.slice/user-UID.slice */
 #define SESSION_LEVEL 2
 
-const struct rs_chain_info *rs_chain_info(enum rs_chain_id id)
-{
-        static const struct rs_chain_info chains[_CHAIN_MAX] = {
-                [CHAIN_SUBJECTS] = {.name = "subjects"},
-                [CHAIN_DESTINATIONS] = {.name = "destinations"},
-                [CHAIN_REFUSE] = {.name = "refuse"},
-                [CHAIN_SUBJECTS_LAST] = {.name = "subjects_last"},
-                [CHAIN_DESTINATIONS_LAST] = {.name = "destinations_last"},
-                [CHAIN_REFUSE_LAST] = {.name = "refuse_last"},
-                [CHAIN_SUBJECTS_CGROUPS] = {.name = "subjects_cgroups"},
-                [CHAIN_DESTINATIONS_CGROUPS] = {.name = "destinations_cgroups"},
-                [CHAIN_RECORD] = {.name = "record"},
-                [CHAIN_RECORD_OWNED] = {.name = "record_owned"},
-                [CHAIN_SUBJECTS_DNS] = {.name = "subjects_dns"},
-                [CHAIN_REDIRECT] = {.name = "redirect_dns"},
-                [CHAIN_FORWARDED] = {.name = "forwarded"},
-                [CHAIN_REFUSE_FORWARDED] = {.name = "refuse_forwarded"},
-                /* Before connection tracking and everything else that may change or steal the packet. */
-                [CHAIN_OUTPUT] = {"output", "filter", "output", NF_INET_LOCAL_OUT, -310},
-                /* nft's dstnat; priority keywords differ by hook, numbers don't. */
-                [CHAIN_OUTPUT_DNS] = {"output_dns", "nat", "output", NF_INET_LOCAL_OUT, -100},
-                /* Behind everybody: what is seen here is what leaves. */
-                [CHAIN_OUTPUT_LAST] = {"output_last", "filter", "output", NF_INET_LOCAL_OUT, INT32_MAX},
-                [CHAIN_POSTROUTING] = {"postrouting", "filter", "postrouting", NF_INET_POST_ROUTING,
-                                       INT32_MAX},
-                [CHAIN_FORWARD] = {"forward", "filter", "forward", NF_INET_FORWARD, -310},
-        };
-
-        return &chains[id];
-}
-
-struct builder {
-        const struct ruleset_spec *spec;
-        struct ruleset *r;
-        int error; /* the first; what comes after it does nothing */
-};
-
-static bool filled(const struct builder *b, enum rs_set_id set)
-{
-        return b->r->sets[set].n > 0;
-}
-
-static void add_rule(struct builder *b, enum rs_chain_id id, const struct rs_statement *statements, size_t n)
+void rs_add_rule(struct builder *b, enum rs_chain_id id, const struct rs_statement *statements, size_t n)
 {
         struct rs_chain *c = &b->r->chains[id];
         struct rs_rule *grown;
@@ -66,92 +23,6 @@ static void add_rule(struct builder *b, enum rs_chain_id id, const struct rs_sta
         c->rules = grown;
         grown[c->n] = (struct rs_rule){.n = n};
         memcpy(grown[c->n++].statements, statements, n * sizeof(*statements));
-}
-
-#define RULE(b, chain, ...)                                                     \
-        do {                                                                    \
-                const struct rs_statement _s[] = {__VA_ARGS__};                 \
-                _Static_assert(ELEMENTSOF(_s) <= RS_STATEMENTS, "rule length"); \
-                add_rule(b, chain, _s, ELEMENTSOF(_s));                         \
-        } while (0)
-
-/* One helper per statement. */
-
-static struct rs_statement compare(enum rs_field field, enum rs_op op, uint32_t value)
-{
-        return (struct rs_statement){.kind = RS_COMPARE, .fields = {field}, .op = op, .value = value};
-}
-
-static struct rs_statement is(enum rs_field field, uint32_t value)
-{
-        return compare(field, OP_EQ, value);
-}
-
-static struct rs_statement exists(enum rs_field field)
-{
-        return compare(field, OP_EQ, 1);
-}
-
-static struct rs_statement in(enum rs_field field, enum rs_set_id set)
-{
-        return (struct rs_statement){.kind = RS_LOOKUP, .fields = {field}, .op = OP_EQ, .set = set};
-}
-
-static struct rs_statement cgroup_in(uint32_t level, enum rs_set_id set)
-{
-        return (struct rs_statement){
-                .kind = RS_LOOKUP, .fields = {FIELD_CGROUP}, .op = OP_EQ, .value = level, .set = set};
-}
-
-static struct rs_statement not_in(enum rs_field field, enum rs_set_id set)
-{
-        return (struct rs_statement){.kind = RS_LOOKUP, .fields = {field}, .op = OP_NEQ, .set = set};
-}
-
-static struct rs_statement endpoint_in(enum rs_field daddr, enum rs_set_id set)
-{
-        return (struct rs_statement){
-                .kind = RS_LOOKUP, .fields = {daddr, FIELD_L4PROTO, FIELD_DPORT}, .op = OP_EQ, .set = set};
-}
-
-static struct rs_statement record(enum rs_set_id set, enum rs_field owner, enum rs_field daddr,
-                                  enum rs_field port)
-{
-        return (struct rs_statement){
-                .kind = RS_RECORD, .fields = {owner, FIELD_L4PROTO, daddr, port}, .set = set};
-}
-
-static struct rs_statement count(void)
-{
-        return (struct rs_statement){.kind = RS_COUNT};
-}
-
-static struct rs_statement drop(void)
-{
-        return (struct rs_statement){.kind = RS_VERDICT, .verdict = VERDICT_DROP};
-}
-
-static struct rs_statement back(void)
-{
-        return (struct rs_statement){.kind = RS_VERDICT, .verdict = VERDICT_RETURN};
-}
-
-static struct rs_statement jump_to(enum rs_chain_id chain)
-{
-        return (struct rs_statement){.kind = RS_VERDICT, .verdict = VERDICT_JUMP, .chain = chain};
-}
-
-static struct rs_statement go_to(enum rs_chain_id chain)
-{
-        return (struct rs_statement){.kind = RS_VERDICT, .verdict = VERDICT_GOTO, .chain = chain};
-}
-
-static struct rs_statement dnat_to(int family, const uint8_t *address)
-{
-        struct rs_statement s = {.kind = RS_DNAT, .family = family};
-
-        memcpy(s.address, address, family == AF_INET ? 4 : 16);
-        return s;
 }
 
 /* An interval set costs 650 ns and more a packet, of everybody's. So it is asked only between the lowest and
@@ -257,6 +128,9 @@ static void subjects(struct builder *b, enum rs_chain_id chain, enum rs_chain_id
          * at the end of output instead. */
         bool cgroups = chain != CHAIN_SUBJECTS_LAST;
 
+        /* oif lo jump relay: before anybody is let pass, for it is about everybody */
+        if (chain == CHAIN_SUBJECTS_LAST && has_relay(b))
+                RULE(b, chain, is(FIELD_OIF, LOOPBACK_INDEX), jump_to(CHAIN_RELAY));
         if (cgroups)
                 unit_subjects(b, chain, target);
         if (b->spec->subjects->everyone) {
@@ -283,16 +157,18 @@ static void detours(struct builder *b, enum rs_chain_id chain, enum rs_chain_id 
         RULE(b, chain, exists(FIELD_SSRR), go_to(refuse));
 }
 
-/* Traffic that stays on this machine, by LOCAL (which field says so). */
+/* Traffic that stays on this machine, by LOCAL (which field says so). FIRST: NAT comes yet. */
 static void loopback(struct builder *b, enum rs_chain_id chain, enum rs_chain_id refuse,
-                     struct rs_statement local)
+                     struct rs_statement local, bool first)
 {
         /* oif lo meta l4proto @tcp_udp th dport @loopback_ports goto refuse: doors to the outside */
         if (filled(b, SET_LOOPBACK_PORTS))
                 RULE(b, chain, local, in(FIELD_L4PROTO, SET_TCP_UDP), in(FIELD_DPORT, SET_LOOPBACK_PORTS),
                      go_to(refuse));
-        /* oif lo meta l4proto @tcp_udp th dport @dns_ports goto refuse: a resolver asks outside for them; and
-         * what goes to the loopback cannot be redirected off it */
+        /* oif lo meta l4proto @tcp_udp th dport 53 return: the nat chain will send it to the relay */
+        if (first && has_relay(b))
+                RULE(b, chain, local, in(FIELD_L4PROTO, SET_TCP_UDP), is(FIELD_DPORT, 53), back());
+        /* oif lo meta l4proto @tcp_udp th dport @dns_ports goto refuse: a resolver asks outside for them */
         if (b->r->sets[SET_DNS_PORTS].present)
                 RULE(b, chain, local, in(FIELD_L4PROTO, SET_TCP_UDP), in(FIELD_DPORT, SET_DNS_PORTS),
                      go_to(refuse));
@@ -300,7 +176,7 @@ static void loopback(struct builder *b, enum rs_chain_id chain, enum rs_chain_id
         RULE(b, chain, local, back());
 }
 
-static void services(struct builder *b, enum rs_chain_id chain)
+void rs_build_services(struct builder *b, enum rs_chain_id chain)
 {
         /* ip daddr . meta l4proto . th dport @allow4_service return */
         if (filled(b, SET_ALLOW4_SERVICE))
@@ -308,32 +184,6 @@ static void services(struct builder *b, enum rs_chain_id chain)
         /* ip6 daddr . meta l4proto . th dport @allow6_service return */
         if (filled(b, SET_ALLOW6_SERVICE))
                 RULE(b, chain, endpoint_in(FIELD_IP6_DADDR, SET_ALLOW6_SERVICE), back());
-}
-
-/* DNS=ADDRESS, first judgement: the question may go on, for the nat chain will send it to the address. */
-static void to_be_redirected(struct builder *b, enum rs_chain_id chain)
-{
-        /* meta nfproto ipv4 meta l4proto @tcp_udp th dport 53 return */
-        if (b->r->sets[SET_DNS4].present)
-                RULE(b, chain, is(FIELD_NFPROTO, NFPROTO_IPV4), in(FIELD_L4PROTO, SET_TCP_UDP),
-                     is(FIELD_DPORT, 53), back());
-        /* meta nfproto ipv6 meta l4proto @tcp_udp th dport 53 return */
-        if (b->r->sets[SET_DNS6].present)
-                RULE(b, chain, is(FIELD_NFPROTO, NFPROTO_IPV6), in(FIELD_L4PROTO, SET_TCP_UDP),
-                     is(FIELD_DPORT, 53), back());
-}
-
-/* Second judgement: only what was really sent to the address. */
-static void redirected(struct builder *b, enum rs_chain_id chain)
-{
-        /* ip daddr @dns4 meta l4proto @tcp_udp th dport 53 return */
-        if (b->r->sets[SET_DNS4].present)
-                RULE(b, chain, in(FIELD_IP_DADDR, SET_DNS4), in(FIELD_L4PROTO, SET_TCP_UDP),
-                     is(FIELD_DPORT, 53), back());
-        /* ip6 daddr @dns6 meta l4proto @tcp_udp th dport 53 return */
-        if (b->r->sets[SET_DNS6].present)
-                RULE(b, chain, in(FIELD_IP6_DADDR, SET_DNS6), in(FIELD_L4PROTO, SET_TCP_UDP),
-                     is(FIELD_DPORT, 53), back());
 }
 
 /* The judgement about a subject's packet; destinations_judge() gives the same answer in the same order. */
@@ -357,13 +207,17 @@ static void destinations(struct builder *b, enum rs_chain_id chain, enum rs_chai
                 RULE(b, chain, compare(FIELD_SOURCE, OP_NEQ, 1), go_to(CHAIN_REFUSE_LAST));
         detours(b, chain, refuse);
         /* Before the loopback: the resolver may be on this very machine. */
-        if (!first)
-                redirected(b, chain);
-        loopback(b, chain, refuse, local);
+        if (!first) {
+                rs_build_redirected(b, chain);
+                /* jump astray */
+                if (b->spec->destinations->dns == DNS_REDIRECT)
+                        RULE(b, chain, jump_to(CHAIN_ASTRAY));
+        }
+        loopback(b, chain, refuse, local, first);
         /* Before the resolver ports: an endpoint that names its port wins over DNS=. */
-        services(b, chain);
+        rs_build_services(b, chain);
         if (first)
-                to_be_redirected(b, chain);
+                rs_build_to_be_redirected(b, chain);
         /* meta l4proto @tcp_udp th dport @dns_ports goto refuse: before the networks, which have resolvers,
          * too */
         if (b->r->sets[SET_DNS_PORTS].present)
@@ -427,23 +281,6 @@ static void recording(struct builder *b)
         record_kinds(b, CHAIN_RECORD_OWNED, FIELD_SKUID);
 }
 
-/* DNS=ADDRESS: every question of a subject that is not for an allowed endpoint goes there. */
-static void redirection(struct builder *b)
-{
-        const struct destinations *d = b->spec->destinations;
-
-        RULE(b, CHAIN_REDIRECT, is(FIELD_OIF, LOOPBACK_INDEX), back());
-        services(b, CHAIN_REDIRECT);
-        /* meta nfproto ipv4 meta l4proto @tcp_udp th dport 53 dnat ip to ADDRESS */
-        if (d->has_dns4)
-                RULE(b, CHAIN_REDIRECT, is(FIELD_NFPROTO, NFPROTO_IPV4), in(FIELD_L4PROTO, SET_TCP_UDP),
-                     is(FIELD_DPORT, 53), dnat_to(AF_INET, d->dns4));
-        /* meta nfproto ipv6 meta l4proto @tcp_udp th dport 53 dnat ip6 to ADDRESS */
-        if (d->has_dns6)
-                RULE(b, CHAIN_REDIRECT, is(FIELD_NFPROTO, NFPROTO_IPV6), in(FIELD_L4PROTO, SET_TCP_UDP),
-                     is(FIELD_DPORT, 53), dnat_to(AF_INET6, d->dns6));
-}
-
 /* Forward=deny: nothing crosses between inside (the allowed networks) and outside, established or not. */
 static void forwarding(struct builder *b)
 {
@@ -472,11 +309,6 @@ static void forwarding(struct builder *b)
         /* Nobody here to tell, and no owner to record. */
         RULE(b, refuse, count());
         RULE(b, refuse, drop());
-}
-
-static void declare(struct builder *b, enum rs_chain_id chain)
-{
-        b->r->chains[chain].present = true;
 }
 
 /* A base chain holds nothing but the jump: engaging costs the same whatever the judgement. */
@@ -517,7 +349,7 @@ static void build_chains(struct builder *b)
                 hook(b, CHAIN_OUTPUT_DNS, CHAIN_SUBJECTS_DNS);
                 declare(b, CHAIN_REDIRECT);
                 subjects(b, CHAIN_SUBJECTS_DNS, CHAIN_REDIRECT);
-                redirection(b);
+                rs_build_redirection(b);
         }
         if (b->spec->forward_deny) {
                 hook(b, CHAIN_FORWARD, CHAIN_FORWARDED);

@@ -24,6 +24,7 @@ struct ruleset_spec {
         const char *name; /* of the profile; the table is TABLE_PREFIX + name */
         const struct subjects *subjects;
         const struct destinations *destinations;
+        uint16_t relay_port; /* where the relay of DNS=ADDRESS listens on the loopback; 0: there is none */
         bool forward_deny;
         bool reset_established;          /* nobody severs: what was open must be told, too, or it hangs */
         const uint64_t *session_cgroups; /* cgroup2 ids of the members' user-UID.slice (subjects->sessions) */

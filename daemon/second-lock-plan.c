@@ -263,6 +263,7 @@ int plan_build(const struct second_lock_spec *spec, const struct sl_offsets *off
         if (r < 0)
                 return r;
         put_destinations(&p, spec->destinations);
+        p.pages[0].header.relay_port = spec->relay_port;
         *ret = p;
         p = (struct plan){};
         return 0;

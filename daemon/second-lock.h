@@ -34,6 +34,7 @@ struct second_lock_spec {
         const char *name; /* of the profile */
         const struct subjects *subjects;
         const struct destinations *destinations;
+        uint16_t relay_port;                      /* as in struct ruleset_spec */
         const struct second_lock_cgroup *cgroups; /* sessions: subjects unless their uid is excepted */
         size_t n_cgroups;
         const struct second_lock_cgroup *units; /* Services=: subjects whatever their uid, root included */

@@ -18,6 +18,7 @@ struct fixture {
         struct ruleset_input in;
         struct ruleset *r;
         const char *name;
+        int relay[4];                 /* where the relay of DNS=ADDRESS would listen; 0: nobody does */
         char slice[96], session[128]; /* control groups that the test made, or empty */
 };
 
@@ -51,6 +52,9 @@ static int tear_down(void **state)
                 (void)rmdir(f->session);
         if (f->slice[0])
                 (void)rmdir(f->slice);
+        for (size_t i = 0; i < ELEMENTSOF(f->relay); i++)
+                if (f->relay[i] > 0)
+                        close(f->relay[i]);
         nft_close(f->nft);
         kernel_net_close(&f->net);
         free(f);

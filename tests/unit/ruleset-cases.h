@@ -22,6 +22,9 @@ struct ruleset_case {
                 "3128", "8118", "9050" \
         }
 
+/* Where the relay of DNS=ADDRESS would listen; in a range that LoopbackDeny= has in one of the cases. */
+#define RELAY_PORT 8053
+
 static const struct ruleset_case ruleset_cases[] = {
         {.name = "staff", .allow = {"internal"}, .loopback_deny = DEFAULT_LOOPBACK_DENY, .ranges = true},
         {.name = "everyone",
@@ -118,6 +121,7 @@ static struct ruleset *build_ruleset(const struct ruleset_input *in, const struc
                 ruleset_build(&(struct ruleset_spec){.name = c->name,
                                                      .subjects = &in->subjects,
                                                      .destinations = &in->destinations,
+                                                     .relay_port = RELAY_PORT,
                                                      .forward_deny = c->forward_deny,
                                                      .session_cgroups = cgroups,
                                                      .n_session_cgroups = n_cgroups,

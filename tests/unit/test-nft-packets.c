@@ -67,8 +67,55 @@ static const struct {
         {"127.0.0.1:53/udp", true},       {"127.0.0.1:8050/udp", true},     {"10.9.0.2:80/udp", true},
         {"10.9.0.2:9050/udp", true},      {"[fd09::9]:80/udp", false},      {"[2001:db8::1]:443/udp", false},
         {"[2001:db8::2]:443/udp", false}, {"[fd09::9]:53/udp", false},      {"[2001:db8::53]:53/udp", false},
-        {"[::1]:53/udp", true},           {"[::1]:8118/udp", true},         {"[fd09::2]:80/udp", true},
+        {"[::1]:53/udp", true},           {"127.0.0.53:53/udp", true},      {"[2001:db8::53]:53/tcp", false},
+        {"[::1]:8118/udp", true},         {"[fd09::2]:80/udp", true},
 };
+
+/* What would be the relay's, as far as it takes to see who comes. */
+static void open_relay(struct fixture *f)
+{
+        for (size_t i = 0; i < ELEMENTSOF(f->relay); i++) {
+                const int type = i < 2 ? SOCK_DGRAM : SOCK_STREAM;
+                struct sockaddr_storage address;
+                socklen_t length;
+                char text[32];
+                struct endpoint e;
+
+                (void)snprintf(text, sizeof(text), "%s:%d/udp", i % 2 == 0 ? "127.0.0.1" : "[::1]",
+                               RELAY_PORT);
+                e = endpoint(text);
+                length = socket_address(&e, &address);
+                f->relay[i] = socket(e.family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+                assert_true(f->relay[i] >= 0);
+                assert_int_equal(bind(f->relay[i], (const void *)&address, length), 0);
+                if (type == SOCK_STREAM)
+                        assert_int_equal(listen(f->relay[i], 8), 0);
+        }
+}
+
+static unsigned came_to_relay(const struct fixture *f)
+{
+        unsigned n = 0;
+        char byte;
+        int fd;
+
+        for (size_t i = 0; i < ELEMENTSOF(f->relay); i++)
+                while (i < 2 && recv(f->relay[i], &byte, 1, 0) > 0)
+                        n++;
+        for (size_t i = 2; i < ELEMENTSOF(f->relay); i++)
+                while ((fd = accept4(f->relay[i], NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+                        close(fd);
+                        n++;
+                }
+        return n;
+}
+
+/* Is a redirected question one for the relay: to this machine, or of a family that DNS= names no address of?
+ */
+static bool is_for_relay(const struct destinations *d, const struct endpoint *e)
+{
+        return e->local || !(e->family == AF_INET ? d->has_dns4 : d->has_dns6);
+}
 
 /* Sends one packet and compares what became of it with what the pure judgement says. FROM: a source port of
  * its own, for address translation goes by connections, and another person's would be taken for the same one.
@@ -80,20 +127,22 @@ static void check_judgement(struct fixture *f, const struct person *who, const c
         struct probe probe = {.to = e, .from = from};
         enum judgement judgement;
         bool subject = subjects_match(&f->in.subjects, who->uid, who->gid), refused;
-        unsigned n, expected;
+        unsigned n, expected, to_relay = 0;
         int error;
 
         e.local = local;
         judgement = destinations_judge(&f->in.destinations, &e);
         refused = subject && judgement_refuses(judgement);
-        if (subject && judgement == JUDGE_DNS_REDIRECTED)
+        if (subject && judgement == JUDGE_DNS_REDIRECTED && is_for_relay(&f->in.destinations, &e))
+                to_relay = 1;
+        else if (subject && judgement == JUDGE_DNS_REDIRECTED)
                 memcpy(target.addr, e.family == AF_INET ? f->in.destinations.dns4 : f->in.destinations.dns6,
                        e.family == AF_INET ? 4 : 16);
         clear_wire(&f->net);
         error = as_person(*who, try_probe, &probe);
         n = seen(&f->net, &target);
-        expected = refused || local ? 0 : 1;
-        if ((error != 0) != refused || n != expected)
+        expected = refused || local || to_relay > 0 ? 0 : 1;
+        if ((error != 0) != refused || n != expected || came_to_relay(f) != to_relay)
                 fail_msg("%s: uid %u gid %u to %s: %s, %u packets on the wire; judged %d of a %s", f->name,
                          who->uid, who->gid, text, strerror(error), n, (int)judgement,
                          subject ? "subject" : "stranger");
@@ -103,6 +152,8 @@ static void test_kernel_agrees_with_judgement(void **state)
 {
         uint16_t from = 20000;
 
+        need_kernel(*state);
+        open_relay(*state);
         for (size_t i = 0; i < ELEMENTSOF(ruleset_cases); i++) {
                 struct fixture *f = begin(state, ruleset_cases[i].name);
 
@@ -125,6 +176,41 @@ static void send_echo(const struct fixture *f, const char *text, int protocol)
         assert_int_equal(seen(&f->net, &e), 0);
         assert_int_equal(as_person(root, try_endpoint, &e), 0);
         assert_int_equal(seen(&f->net, &e), 1);
+}
+
+/* What the rules of DNS=ADDRESS need costs every packet of everybody: not while they are only staged. */
+static unsigned tracked(void)
+{
+        FILE *p = popen("cat /proc/sys/net/netfilter/nf_conntrack_count", "re");
+        unsigned n = 0;
+
+        assert_non_null(p);
+        assert_int_equal(fscanf(p, "%u", &n), 1); /* NOLINT(cert-err34-c): the kernel's */
+        assert_int_equal(pclose(p), 0);
+        return n;
+}
+
+static void test_nothing_is_tracked_while_staged(void **state)
+{
+        struct fixture *f = *state;
+        char *error = NULL;
+
+        need_kernel(f);
+        f->name = "dns-redirect";
+        fill_input(&f->in, find_case(f->name));
+        f->r = build_ruleset(&f->in, find_case(f->name), NULL, 0);
+        put(f, false);
+        assert_true(gets_out(&f->net, stranger, "8.8.8.8:1001/udp"));
+        assert_int_equal(tracked(), 0);
+        assert_int_equal(nft_engage(f->nft, f->r, &error), 0);
+        assert_int_equal(nft_verify(f->nft, f->r, true, NULL), 0);
+        assert_true(gets_out(&f->net, stranger, "8.8.8.8:1002/udp"));
+        assert_int_equal(tracked(), 1);
+        assert_int_equal(nft_disengage(f->nft, f->r, &error), 0);
+        assert_int_equal(nft_verify(f->nft, f->r, false, NULL), 0);
+        assert_true(shell("nft list tables > /dev/null")); /* whose socket's end waits for what was removed */
+        assert_true(gets_out(&f->net, stranger, "8.8.8.8:1003/udp"));
+        assert_int_equal(tracked(), 1);
 }
 
 static void test_attempts(void **state)
@@ -364,9 +450,13 @@ static void test_died_in_the_middle(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_life_of_an_order), TEST(test_kernel_agrees_with_judgement),
-                TEST(test_attempts),         TEST(test_update_blocks_and_frees),
-                TEST(test_no_gap),           TEST(test_died_in_the_middle),
+                TEST(test_life_of_an_order),
+                TEST(test_kernel_agrees_with_judgement),
+                TEST(test_nothing_is_tracked_while_staged),
+                TEST(test_attempts),
+                TEST(test_update_blocks_and_frees),
+                TEST(test_no_gap),
+                TEST(test_died_in_the_middle),
         };
 
         return cmocka_run_group_tests_name("nft-packets", tests, NULL, NULL);

@@ -84,8 +84,11 @@ static void test_staged_has_no_hook(void **state)
                 assert_null(strstr(staged, " hook "));
                 assert_non_null(strstr(engaged, " hook output "));
                 assert_non_null(strstr(engaged, " hook postrouting "));
-                /* Staged is the same table, shorter. */
-                assert_int_equal(strncmp(staged, engaged, strlen(staged) - 2), 0);
+                /* Staged is the same table, shorter: by the hooks, and by what would have packets tracked. */
+                if (strstr(engaged, " dnat "))
+                        assert_true(!strstr(staged, " dnat ") && !strstr(staged, "ct original"));
+                else
+                        assert_int_equal(strncmp(staged, engaged, strlen(staged) - 2), 0);
         }
 }
 

@@ -200,6 +200,17 @@ static void test_dns_services_and_doors(void **state)
         assert_refused(SUBJECT, OUTSIDE4, 853);
         assert_refused(SUBJECT, INSIDE4, 53);
         assert_refused(SUBJECT, OUTSIDE6, 53);
+
+        /* The relay's port passes where the relay is, also out of LoopbackDeny=; port 53 there does not. */
+        o->spec.relay_port = 3128;
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), 0);
+        assert_passes(SUBJECT, "127.0.0.1", 3128);
+        assert_passes(SUBJECT, "::1", 3128);
+        assert_true(arrives_of(SUBJECT, SUBJECT, SOCK_STREAM, "127.0.0.1", 3128));
+        assert_refused(SUBJECT, "127.0.0.2", 3128);
+        assert_refused(SUBJECT, HOST_INSIDE4, 3128);
+        assert_refused(SUBJECT, "127.0.0.1", 53);
+        assert_refused(SUBJECT, "::1", 53);
 }
 
 /* With a client in the world, that connects to a SERVER here: does an answer to its SYN come? */

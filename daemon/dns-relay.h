@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_DNS_RELAY_H
+#define LOCKDOWN_DNS_RELAY_H
+
+/* DNS=ADDRESS for questions that no translation of addresses can bring there: those to a resolver on this
+ * machine (127.0.0.53), for nothing can be translated off the loopback, and those of a family that ADDRESS
+ * has none of. The rules send them to a port on the loopback, and an unprivileged process forwards what comes
+ * there to port 53 of the address, and to nowhere else.
+ *
+ * The port is the daemon's: it stays the same, and nobody else's, when the process dies and is started again;
+ * what is asked meanwhile waits. When the daemon dies, the process does, and questions are refused. */
+
+#include "cleanup.h"
+#include "destinations.h"
+#include <systemd/sd-event.h>
+
+struct dns_relay;
+
+/* The process died by itself (-errno) and will be started again. */
+typedef void (*dns_relay_died_t)(void *userdata, int error);
+
+/* Takes a port on 127.0.0.1 and ::1, UDP and TCP: PREFERRED if that is free, else (or with 0) one of the
+ * kernel's choice. Nobody is served yet. EXECUTABLE: the program started as the process. -EADDRINUSE: no port
+ * is free. */
+int dns_relay_new(sd_event *event, const char *executable, uint16_t preferred, dns_relay_died_t died,
+                  void *userdata, struct dns_relay **ret);
+uint16_t dns_relay_port(const struct dns_relay *r);
+/* From here on what comes to the port waits for the process: to be called before rules send anything there.
+ */
+int dns_relay_open(struct dns_relay *r);
+/* Starts the process, unless it runs and forwards to the addresses of D already. One that dies is started
+ * again, if that fails once a second. */
+int dns_relay_run(struct dns_relay *r, const struct destinations *d);
+/* Ends the process and serves nobody; the port is kept. */
+void dns_relay_stop(struct dns_relay *r);
+struct dns_relay *dns_relay_free(struct dns_relay *r); /* returns NULL */
+DEFINE_CLEANUP(struct dns_relay *, dns_relay_free)
+
+#define DNS_RELAY_ARGUMENT "--dns-relay"
+/* The process itself: forwards what comes to the sockets it was given to the N addresses (one a family),
+ * until the daemon ends. Returns its exit status. */
+int dns_relay_worker_run(char *const *addresses, int n);
+
+#endif
