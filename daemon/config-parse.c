@@ -293,6 +293,8 @@ static int on_key(void *userdata, const char *section, const char *name, const c
         }
         base = l->profile ? (char *)l->profile : (char *)l->config;
         key->parse(l, key, base + key->offset, value);
+        if (l->profile && key->parse != parse_words) /* words remember by themselves */
+                check(l, profile_set_place(l->profile, key->name, l->file, l->line));
         return 1;
 }
 

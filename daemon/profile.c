@@ -62,6 +62,7 @@ struct profile *profile_free(struct profile *p)
         words_clear(&p->services);
         destinations_clear(&p->destinations);
         free(p->file);
+        words_clear(&p->places);
         free(p);
         return NULL;
 }
@@ -92,10 +93,23 @@ struct profile *profile_copy(const struct profile *p)
             words_copy(&c->except_users, &p->except_users) < 0 ||
             words_copy(&c->except_groups, &p->except_groups) < 0 || words_copy(&c->allow, &p->allow) < 0 ||
             words_copy(&c->loopback_deny, &p->loopback_deny) < 0 ||
-            words_copy(&c->services, &p->services) < 0 ||
+            words_copy(&c->services, &p->services) < 0 || words_copy(&c->places, &p->places) < 0 ||
             destinations_copy(&p->destinations, &c->destinations) < 0)
                 return NULL;
         return TAKE_PTR(c);
+}
+
+const struct word *profile_place(const struct profile *p, const char *key)
+{
+        for (size_t i = p->places.n; i-- > 0;) /* the last one counts */
+                if (strcmp(p->places.items[i].text, key) == 0)
+                        return &p->places.items[i];
+        return NULL;
+}
+
+int profile_set_place(struct profile *p, const char *key, const char *file, unsigned line)
+{
+        return words_add(&p->places, key, file, line);
 }
 
 /* What one of the destinations functions answered about a word: a mistake becomes a problem and is no error

@@ -27,6 +27,7 @@ struct profile {
         uint64_t default_duration, max_duration; /* microseconds; 0: none */
         char *file;                              /* where its section begins; NULL for ad-hoc ones */
         unsigned line;
+        struct words places; /* keys that are no lists ("DNS", "Everyone"), each where it was set last */
 };
 
 #define PROFILE_NAME_MAX 48
@@ -52,6 +53,10 @@ bool profile_loopback_deny_default(const struct profile *p);
 
 /* Same people and same destinations, by configuration (not by membership); names, files, durations aside. */
 bool profile_same_block(const struct profile *a, const struct profile *b);
+/* Remembers that KEY, which is no list, was set at this line. Returns 0 or -ENOMEM. */
+int profile_set_place(struct profile *p, const char *key, const char *file, unsigned line);
+/* Where it was set; NULL where it was not, or nobody knows. */
+const struct word *profile_place(const struct profile *p, const char *key);
 struct profile *profile_copy(const struct profile *p); /* NULL when out of memory */
 struct profile *profile_free(struct profile *p);       /* returns NULL */
 

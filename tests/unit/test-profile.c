@@ -204,6 +204,46 @@ static void test_json(void **state)
         assert_true(back->default_duration == p->default_duration && back->max_duration == p->max_duration);
 }
 
+/* The lines come back, too; what is wrong with them costs nothing else. */
+static void test_json_places(void **state)
+{
+        _cleanup_(profile_freep) struct profile *p = make("", "", NULL), *back = NULL, *damaged = NULL;
+        _cleanup_problems_ struct problems problems = {};
+        _cleanup_json_ json_t *j = NULL;
+
+        (void)state;
+        words_clear(&p->groups);
+        assert_int_equal(words_add(&p->groups, "staff", "/etc/a:b.conf", 7), 0);
+        assert_int_equal(words_add(&p->groups, "guests", NULL, 0), 0);
+        assert_int_equal(words_add(&p->allow, "internal", "/etc/x.conf", 9), 0);
+        assert_int_equal(profile_set_place(p, "DNS", "/etc/x.conf", 10), 0);
+        assert_int_equal(profile_set_place(p, "DNS", "/etc/x.conf", 11), 0);
+        p->file = strdup("/etc/x.conf");
+        p->line = 5;
+        finish(p);
+        back = through_json(p);
+        assert_string_equal(back->file, "/etc/x.conf");
+        assert_int_equal(back->line, 5);
+        assert_string_equal(back->groups.items[0].file, "/etc/a:b.conf");
+        assert_int_equal(back->groups.items[0].line, 7);
+        assert_null(back->groups.items[1].file);
+        assert_int_equal(back->allow.items[0].line, 9);
+        assert_int_equal(profile_place(back, "DNS")->line, 11);
+        assert_null(profile_place(back, "Everyone"));
+        assert_null(back->loopback_deny.items[0].file);
+
+        j = profile_to_json(p);
+        json_object_set_new(j, "Places",
+                            json_pack("{s:[s],s:[s],s:i,s:s,s:s}", "Groups", "/etc/x.conf:7", "Allow",
+                                      "x:", "Profile", 5, "DNS", ":9", "Everyone", "/etc/x.conf:0x"));
+        assert_int_equal(profile_from_json(j, &damaged, &problems), 0);
+        assert_null(damaged->file);
+        assert_null(damaged->groups.items[0].file);
+        assert_null(damaged->allow.items[0].file);
+        assert_null(profile_place(damaged, "DNS"));
+        assert_true(profile_same_block(p, damaged));
+}
+
 static void test_json_defaults(void **state)
 {
         static const char expected[] =
@@ -313,9 +353,13 @@ static void test_json_refused(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_names),         cmocka_unit_test(test_refused),
-                cmocka_unit_test(test_same_block),    cmocka_unit_test(test_json),
-                cmocka_unit_test(test_json_defaults), cmocka_unit_test(test_json_without_words),
+                cmocka_unit_test(test_names),
+                cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_same_block),
+                cmocka_unit_test(test_json),
+                cmocka_unit_test(test_json_defaults),
+                cmocka_unit_test(test_json_places),
+                cmocka_unit_test(test_json_without_words),
                 cmocka_unit_test(test_json_refused),
         };
 
