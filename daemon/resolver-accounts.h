@@ -74,5 +74,8 @@ bool subids_in_directory(void);
 bool subids_init_directory(FILE *log);
 /* Asks it (through libsubid) for one account's. */
 int subids_ask_directory(const char *name, struct idset *uid_ranges, struct idset *gid_ranges);
+/* Whose subordinate uid is UID, in the files or the directory? 1 with the (first) owner, 0: nobody's,
+ * -ENOMEM. */
+int subids_find_owner(uint32_t uid, uint32_t *ret_owner);
 
 #endif

@@ -11,7 +11,8 @@
 #define RESOLVER_WORKER_ARGUMENT "--resolver-worker"
 
 struct resolver_request {
-        bool wants_names; /* the names of UIDS; otherwise members */
+        bool wants_names;  /* the names of UIDS; or … */
+        bool wants_person; /* … all about the first of USERS; otherwise members */
         struct words groups, users, except_groups, except_users;
         uint32_t *uids; /* those to be named, or those seen on the machine */
         size_t n_uids;
@@ -20,6 +21,7 @@ struct resolver_request {
 /* Each returns a new text (the caller frees). -ENOMEM, -EMSGSIZE. */
 int resolver_encode_query(const struct resolver_query *query, char **ret, size_t *ret_size);
 int resolver_encode_uids(const uint32_t *uids, size_t n, char **ret, size_t *ret_size);
+int resolver_encode_person(const char *user, char **ret, size_t *ret_size);
 /* -EBADMSG, -ENOMEM; RET must be zeroed. */
 int resolver_request_parse(const char *text, size_t size, struct resolver_request *ret);
 void resolver_request_clear(struct resolver_request *request);
@@ -34,6 +36,8 @@ char **resolver_names_free(char **names, size_t n); /* returns NULL */
 int resolver_find_members(const struct resolver_request *request, struct membership *ret);
 /* NAMES has room for N pointers, all NULL. */
 int resolver_find_names(const uint32_t *uids, size_t n, char **names);
+/* USER: a name or a uid. Whether the directory answered stands in RET. */
+int resolver_find_person(const char *user, struct person *ret);
 
 #define _cleanup_resolver_request_ _cleanup_(resolver_request_clear)
 

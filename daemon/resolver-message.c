@@ -6,6 +6,7 @@
 
 #define KEYWORD_MEMBERS "find-members"
 #define KEYWORD_NAMES "find-names"
+#define KEYWORD_PERSON "find-person"
 #define KEYWORD_UID "uid"
 #define KEYWORD_NAME "name"
 #define KEYWORD_NO_NAME "no-name"
@@ -71,6 +72,19 @@ int resolver_encode_uids(const uint32_t *uids, size_t n, char **ret, size_t *ret
                 return -ENOMEM;
         fputs(KEYWORD_NAMES "\n", f);
         put_uids(f, uids, n);
+        return finish_text(f, &text, &size, ret, ret_size);
+}
+
+int resolver_encode_person(const char *user, char **ret, size_t *ret_size)
+{
+        char *text = NULL;
+        size_t size = 0;
+        FILE *f = open_memstream(&text, &size);
+
+        if (!f)
+                return -ENOMEM;
+        fputs(KEYWORD_PERSON "\n", f);
+        line_put_name(f, "user", user);
         return finish_text(f, &text, &size, ret, ret_size);
 }
 
@@ -143,7 +157,8 @@ int resolver_request_parse(const char *text, size_t size, struct resolver_reques
         if (lines_next(&l, &line) <= 0)
                 return -EBADMSG;
         request.wants_names = line_is(&line, KEYWORD_NAMES);
-        if (!request.wants_names && !line_is(&line, KEYWORD_MEMBERS))
+        request.wants_person = line_is(&line, KEYWORD_PERSON);
+        if (!request.wants_names && !request.wants_person && !line_is(&line, KEYWORD_MEMBERS))
                 return -EBADMSG;
         for (;;) {
                 int r;
@@ -156,6 +171,8 @@ int resolver_request_parse(const char *text, size_t size, struct resolver_reques
                 if (r < 0)
                         return r;
         }
+        if (request.wants_person && request.users.n != 1)
+                return -EBADMSG;
         *ret = request;
         request = (struct resolver_request){0};
         return 0;

@@ -190,3 +190,19 @@ int subids_ask_directory(const char *name, struct idset *uid_ranges, struct idse
                 return r;
         return ask(subid_get_gid_ranges, name, gid_ranges);
 }
+
+int subids_find_owner(uint32_t uid, uint32_t *ret_owner)
+{
+        _cleanup_fclose_ FILE *quiet = fopen("/dev/null", "we");
+        uid_t *owners = NULL;
+        int n;
+
+        if (!quiet || !subids_init_directory(quiet))
+                return -ENOMEM;
+        n = subid_get_uid_owners(uid, &owners);
+        if (n > 0)
+                *ret_owner = owners[0];
+        if (n >= 0)
+                free(owners);
+        return n > 0;
+}

@@ -91,6 +91,17 @@ static int answer_names(const struct resolver_request *request, FILE *f)
         return r;
 }
 
+static int answer_person(const struct resolver_request *request, FILE *f)
+{
+        _cleanup_person_ struct person p = {0};
+        int r;
+
+        r = resolver_find_person(request->users.items[0].text, &p);
+        if (r < 0)
+                return r;
+        return person_write(&p, f);
+}
+
 static int write_answer(const struct resolver_request *request, char **ret, size_t *ret_size)
 {
         FILE *f = open_memstream(ret, ret_size);
@@ -99,7 +110,9 @@ static int write_answer(const struct resolver_request *request, char **ret, size
 
         if (!f)
                 return -ENOMEM;
-        r = request->wants_names ? answer_names(request, f) : answer_members(request, f);
+        r = request->wants_names    ? answer_names(request, f)
+            : request->wants_person ? answer_person(request, f)
+                                    : answer_members(request, f);
         failed = ferror(f) != 0;
         if (fclose(f) != 0 || failed)
                 return r < 0 ? r : -ENOMEM;

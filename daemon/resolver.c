@@ -17,8 +17,9 @@ struct request {
         size_t size;
         uint64_t deadline;
         void *userdata;
-        resolver_members_t members_callback; /* one of the two */
+        resolver_members_t members_callback; /* one of the three */
         resolver_names_t names_callback;
+        resolver_person_t person_callback;
         uint32_t *uids; /* names only */
         size_t n_uids;
 };
@@ -51,6 +52,7 @@ DEFINE_CLEANUP(struct request *, request_free)
 struct answer {
         int error;
         struct membership members;
+        struct person person;
         char **names;
 };
 
@@ -58,6 +60,8 @@ static int read_answer(const struct request *q, const char *text, size_t size, s
 {
         if (q->members_callback)
                 return membership_parse(text, size, &ret->members);
+        if (q->person_callback)
+                return person_parse(text, size, &ret->person);
         return resolver_parse_names(text, size, q->n_uids, &ret->names);
 }
 
@@ -66,9 +70,12 @@ static void give_answer(const struct request *q, struct answer *a)
 {
         if (q->members_callback)
                 q->members_callback(q->userdata, a->error, &a->members);
+        else if (q->person_callback)
+                q->person_callback(q->userdata, a->error, &a->person);
         else
                 q->names_callback(q->userdata, a->error, q->uids, a->names, a->error == 0 ? q->n_uids : 0);
         membership_clear(&a->members);
+        person_clear(&a->person);
         a->names = resolver_names_free(a->names, q->n_uids);
 }
 
@@ -301,6 +308,24 @@ int resolver_names(struct resolver *r, const uint32_t *uids, size_t n, uint64_t 
                 memcpy(q->uids, uids, n * sizeof(*uids));
         q->n_uids = n;
         e = resolver_encode_uids(uids, n, &q->text, &q->size);
+        if (e < 0)
+                return e;
+        enqueue(r, TAKE_PTR(q));
+        return 0;
+}
+
+int resolver_person(struct resolver *r, const char *user, uint64_t deadline, resolver_person_t callback,
+                    void *userdata)
+{
+        _cleanup_(request_freep) struct request *q = calloc(1, sizeof(*q));
+        int e;
+
+        if (!q)
+                return -ENOMEM;
+        q->deadline = deadline;
+        q->person_callback = callback;
+        q->userdata = userdata;
+        e = resolver_encode_person(user, &q->text, &q->size);
         if (e < 0)
                 return e;
         enqueue(r, TAKE_PTR(q));

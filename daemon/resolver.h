@@ -7,6 +7,7 @@
  * killed and replaced, and the request it held fails. Callbacks are never called from within the call that
  * made the request. */
 
+#include "person.h"
 #include "subjects.h"
 #include <systemd/sd-event.h>
 
@@ -38,6 +39,12 @@ typedef void (*resolver_names_t)(void *userdata, int error, const uint32_t *uids
                                  size_t n);
 int resolver_names(struct resolver *r, const uint32_t *uids, size_t n, uint64_t deadline,
                    resolver_names_t callback, void *userdata);
+
+/* One user, by name or uid, with his groups and, for a subordinate uid, its owner. P is valid during the call
+ * only; the callback may move it out (leave it zeroed). */
+typedef void (*resolver_person_t)(void *userdata, int error, struct person *p);
+int resolver_person(struct resolver *r, const char *user, uint64_t deadline, resolver_person_t callback,
+                    void *userdata);
 
 /* Drops what USERDATA is still waiting for (its callbacks will not be called). */
 void resolver_cancel(struct resolver *r, const void *userdata);
