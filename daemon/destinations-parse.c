@@ -446,8 +446,10 @@ int endpoint_parse(const char *text, struct endpoint *ret)
                 e.port = t.ports.first;
                 e.protocol = t.has_protocol ? t.protocol : IPPROTO_TCP;
         }
-        e.local = e.family == AF_INET ? e.addr[0] == 127
-                                      : memcmp(e.addr, &in6addr_loopback, sizeof(e.addr)) == 0;
+        /* What is sent to no address goes to the loopback's. */
+        e.local = is_zero(e.addr) ||
+                  (e.family == AF_INET ? e.addr[0] == 127
+                                       : memcmp(e.addr, &in6addr_loopback, sizeof(e.addr)) == 0);
         *ret = e;
         return 0;
 }

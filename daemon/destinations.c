@@ -416,6 +416,16 @@ static bool in_services(const struct service_set *s, const uint8_t *addr, const 
         return false;
 }
 
+bool destinations_has_endpoints_of(const struct destinations *d, const struct endpoint *e)
+{
+        const struct service_set *s = e->family == AF_INET ? &d->service4 : &d->service6;
+
+        for (size_t i = 0; i < s->n; i++)
+                if (in_range(&s->items[i].addr, e->addr))
+                        return true;
+        return false;
+}
+
 static bool has_ports(const struct endpoint *e)
 {
         return e->protocol == IPPROTO_TCP || e->protocol == IPPROTO_UDP;

@@ -102,9 +102,12 @@ enum judgement {
 /* The same answer as the ruleset gives to a packet of a subject. */
 enum judgement destinations_judge(const struct destinations *d, const struct endpoint *e);
 bool judgement_refuses(enum judgement j);
+/* Are some ports of E's address allowed by themselves (Allow=203.0.113.10:443/tcp)? */
+bool destinations_has_endpoints_of(const struct destinations *d, const struct endpoint *e);
 
 /* Parses "203.0.113.7", "203.0.113.7:443", "…:443/tcp", "[v6]:443/udp", "v6" (protocol TCP unless given;
- * without a port: protocol 0 and port 0) into E; LOCAL is set for 127/8 and ::1 only. Returns 0 or -EINVAL.
+ * without a port: protocol 0 and port 0) into E; LOCAL is set for 127/8, ::1 and no address at all only.
+ * Returns 0 or -EINVAL.
  */
 int endpoint_parse(const char *text, struct endpoint *ret);
 
