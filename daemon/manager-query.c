@@ -277,22 +277,40 @@ struct explain_op {
         struct endpoint endpoint;
 };
 
-static void on_explained(void *userdata, int error, struct membership *found)
+static struct explain_op *explain_op_free(struct explain_op *e)
 {
-        struct explain_op *e = userdata;
-
-        if (error < 0)
-                operation_fail(&e->op, ERROR_RESOLVE_FAILED, "the user %s could not be looked up: %s",
-                               e->user, strerror(-error));
-        else if (found->subjects.uids.n == 0)
-                operation_fail(&e->op, ERROR_NO_SUCH_NAME, "there is no user %s", e->user);
-        else
-                operation_reply(&e->op,
-                                report_explain(e->manager, e->user, found->subjects.uids.ranges[0].first,
-                                               e->destination, &e->endpoint));
+        if (!e)
+                return NULL;
         free(e->user);
         free(e->destination);
         free(e);
+        return NULL;
+}
+
+static void on_explained(void *userdata, int error, struct person *found)
+{
+        struct explain_op *e = userdata;
+        const struct explain_question question = {
+                .user = e->user, .text = e->destination, .destination = e->endpoint};
+
+        if (error < 0 || (found->unanswered && !found->found))
+                operation_fail(&e->op, ERROR_RESOLVE_FAILED, "the user %s could not be looked up: %s",
+                               e->user, error < 0 ? strerror(-error) : "the directory did not answer");
+        else if (!found->found)
+                operation_fail(&e->op, ERROR_NO_SUCH_NAME, "there is no user %s", e->user);
+        else
+                operation_reply(&e->op, report_explain(e->manager, found, &question));
+        explain_op_free(e);
+}
+
+static int ask_person(struct manager *m, struct explain_op *e, const char *user, const char *destination)
+{
+        e->manager = m;
+        e->user = strdup(user);
+        e->destination = strdup(destination);
+        if (!e->user || !e->destination)
+                return -ENOMEM;
+        return resolver_person(m->resolver, user, RESOLVE_DEADLINE, on_explained, e);
 }
 
 void manager_explain(struct manager *m, const char *user, const char *destination, manager_done_t done,
@@ -300,32 +318,21 @@ void manager_explain(struct manager *m, const char *user, const char *destinatio
 {
         const struct operation op = {.done = done, .userdata = userdata};
         struct explain_op *e = calloc(1, sizeof(*e));
-        _cleanup_words_ struct words users = {0};
-        const struct resolver_query query = {.users = &users};
-        int r = e ? words_add(&users, user, NULL, 0) : -ENOMEM;
+        int r = -ENOMEM;
 
-        if (r >= 0 && endpoint_parse(destination, &e->endpoint) < 0) {
+        if (e && endpoint_parse(destination, &e->endpoint) < 0) {
                 operation_fail(&op, ERROR_BAD_REQUEST,
                                "%s is no destination; expected an address, ADDRESS:PORT or ADDRESS:PORT/tcp",
                                destination);
-                free(e);
+                explain_op_free(e);
                 return;
         }
-        if (r >= 0) {
+        if (e) {
                 e->op = op;
-                e->manager = m;
-                e->user = strdup(user);
-                e->destination = strdup(destination);
-                r = e->user && e->destination
-                            ? resolver_resolve(m->resolver, &query, RESOLVE_DEADLINE, on_explained, e)
-                            : -ENOMEM;
+                r = ask_person(m, e, user, destination);
         }
         if (r < 0) {
                 operation_fail(&op, ERROR_FAILED, "cannot explain: %s", strerror(-r));
-                if (e) {
-                        free(e->user);
-                        free(e->destination);
-                }
-                free(e);
+                explain_op_free(e);
         }
 }

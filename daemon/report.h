@@ -32,8 +32,12 @@ json_t *report_attempts(const char *profile, const char *order_id, const struct 
 /* A dry run: RULESET is its text; SEVERS the sockets it would cut. */
 json_t *report_dry_run(struct lockdown *l, const struct order *o, const char *ruleset, uint64_t severs,
                        const struct names *names);
-json_t *report_explain(struct manager *m, const char *user, uint32_t uid, const char *text,
-                       const struct endpoint *destination);
+/* USER and TEXT are as the question had them. Whether the destination is on this machine is looked up. */
+struct explain_question {
+        const char *user, *text;
+        struct endpoint destination;
+};
+json_t *report_explain(struct manager *m, const struct person *p, const struct explain_question *question);
 
 /* KEY (RFC 3339) and KEY_usec. */
 int report_time(json_t *into, const char *key, uint64_t usec);

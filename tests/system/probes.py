@@ -37,7 +37,7 @@ def _bind(s, spec):
             s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         else:
             s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("4s4si", b"", b"", index))
-    if spec["dst"] == "255.255.255.255":
+    if spec["dst"].endswith(".255"):
         s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 
 

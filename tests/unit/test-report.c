@@ -11,9 +11,10 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
-// wrap: nft_read_refused nft_owns_tables
+// wrap: nft_read_refused nft_owns_tables route_is_local
 int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, uint64_t *bytes);
 bool __wrap_nft_owns_tables(const struct nft *n);
+int __wrap_route_is_local(int family, const uint8_t addr[16], uint32_t uid);
 
 int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, uint64_t *bytes)
 {
@@ -28,6 +29,15 @@ bool __wrap_nft_owns_tables(const struct nft *n)
 {
         (void)n;
         return true;
+}
+
+/* 192.0.2.2 is this machine's. */
+int __wrap_route_is_local(int family, const uint8_t addr[16], uint32_t uid)
+{
+        static const uint8_t own[4] = {192, 0, 2, 2};
+
+        (void)uid;
+        return family == AF_INET && memcmp(addr, own, sizeof(own)) == 0;
 }
 
 struct fixture {
@@ -150,12 +160,15 @@ static void problems_become_warnings(void **state)
 
 static bool explained_as_refused(struct fixture *f, uint32_t uid, const char *destination)
 {
+        const struct person p = {.found = true, .self = {.uid = uid}};
         struct endpoint e;
         json_t *answer;
         bool refused;
 
         assert_int_equal(endpoint_parse(destination, &e), 0);
-        answer = report_explain(&f->manager, "somebody", uid, destination, &e);
+        answer = report_explain(
+                &f->manager, &p,
+                &(struct explain_question){.user = "somebody", .text = destination, .destination = e});
         assert_non_null(answer);
         refused = json_is_true(json_object_get(answer, "refused"));
         json_decref(answer);
@@ -175,6 +188,9 @@ static void explain_judges_as_the_rules_do(void **state)
         assert_false(explained_as_refused(&f, 1000, "10.0.0.1:443"));
         assert_false(explained_as_refused(&f, 1000, "127.0.0.1:8080"));
         assert_false(explained_as_refused(&f, 2000, "203.0.113.7:443"));
+        assert_false(explained_as_refused(&f, 1000, "192.0.2.2:443"));
+        assert_true(explained_as_refused(&f, 1000, "192.0.2.2:53"));
+        assert_true(explained_as_refused(&f, 1000, "192.0.2.3:443"));
         fixture_clear(&f);
 }
 
