@@ -174,6 +174,52 @@ static void write_lock(FILE *f, const char *title, const char *state, const stru
                 line_text(f, title, state);
 }
 
+/* Namespaces shown without --verbose. */
+#define NAMESPACES_SHOWN 5
+
+static void write_namespace(FILE *f, const json_t *namespace, const struct style *s)
+{
+        uint64_t theirs = field_number(namespace, "subject_processes");
+        const json_t *users = field_array(namespace, "users");
+
+        label(f, "Not covered");
+        fprintf(f, "%snetwork namespace ", theirs > 0 ? style_colour(s, COLOUR_ALERT) : "");
+        if (field_text(namespace, "name")) {
+                put_safe(f, field_text(namespace, "name"));
+                fprintf(f, " (pid %" PRIu64 ")", field_number(namespace, "pid"));
+        } else {
+                fprintf(f, "of pid %" PRIu64, field_number(namespace, "pid"));
+        }
+        fputs(": ", f);
+        put_count(f, theirs > 0 ? theirs : field_number(namespace, "processes"), "process", "processes");
+        if (theirs > 0 && json_array_size(users) > 0) {
+                fputs(" of ", f);
+                put_list(f, users, ", ");
+        } else if (theirs == 0) {
+                fputs(", now none of theirs", f);
+        }
+        fprintf(f, "%s\n", theirs > 0 ? style_colour(s, COLOUR_NONE) : "");
+}
+
+/* Where only the second lock would hold. */
+static void write_namespaces(FILE *f, const json_t *order, const struct style *s)
+{
+        const json_t *list = field_array(order, "uncovered_namespaces");
+        uint64_t total = field_number(order, "uncovered_namespaces_total");
+        uint64_t shown = json_array_size(list);
+
+        if (!s->verbose && shown > NAMESPACES_SHOWN)
+                shown = NAMESPACES_SHOWN;
+        for (size_t i = 0; i < shown; i++)
+                write_namespace(f, json_array_get(list, i), s);
+        if (total <= shown)
+                return;
+        label(f, "Not covered");
+        fputs(shown > 0 ? "and " : "", f);
+        put_count(f, total - shown, "more network namespace", "more network namespaces");
+        fputs(s->verbose ? "\n" : " (--verbose lists them)\n", f);
+}
+
 static void write_locks(FILE *f, const json_t *order, const struct style *s)
 {
         const json_t *locks = json_object_get(order, "locks");
@@ -181,6 +227,7 @@ static void write_locks(FILE *f, const json_t *order, const struct style *s)
 
         write_lock(f, "nftables", field_text(locks, "nftables"), s);
         write_lock(f, "Second lock", field_text(locks, "second_lock"), s);
+        write_namespaces(f, order, s);
         if (json_is_false(json_object_get(order, "saved"))) {
                 line_alert(f, "Saved", "NO: it will not survive a reboot", s);
                 if (why && !warnings_tell(field_array(order, "warnings"), why))

@@ -10,6 +10,7 @@
 #include "dns-relay.h"
 #include "doors-judge.h"
 #include "manager.h"
+#include "namespaces.h"
 #include "nft-watch.h"
 #include "nft.h"
 #include "resolver.h"
@@ -31,6 +32,8 @@
 /* What the kernel or the disk refused is tried again this often. */
 #define RETRY_INTERVAL (10 * USEC_PER_SEC)
 #define SEVER_ROUNDS 32
+/* Everybody may ask for the status: other namespaces are not looked at again sooner than this. */
+#define NAMESPACES_INTERVAL (1 * USEC_PER_SEC)
 
 struct waiter;
 
@@ -93,6 +96,9 @@ struct manager {
         struct lockdown **lockdowns; /* sorted by name */
         size_t n_lockdowns;
         uint64_t started_at;
+
+        struct namespaces others; /* other network namespaces, as last looked at for a status … */
+        uint64_t others_at;       /* … on the boot clock; 0: never */
 
         manager_changed_t changed;
         void *changed_userdata;

@@ -28,15 +28,40 @@ struct status_op {
         char *only;
 };
 
+static int look_at_namespaces(struct manager *m)
+{
+        struct namespaces found = {0};
+        struct now now;
+        int r;
+
+        clock_now(&now);
+        if (m->others_at != 0 && now.boottime - m->others_at < NAMESPACES_INTERVAL)
+                return 0;
+        r = namespaces_read(&found);
+        if (r < 0)
+                return r;
+        namespaces_clear(&m->others);
+        m->others = found;
+        m->others_at = now.boottime;
+        return 0;
+}
+
 static void answer_status(struct manager *m, const char *only, const struct names *names,
                           const struct operation *op)
 {
         _cleanup_sightings_ struct sightings doors = {0};
         const struct lockdown *l = only ? manager_find(m, only) : NULL;
+        json_t *status;
+        int r;
 
         if (!only || (l && l->order))
                 manager_look_for_doors(m, l, &doors);
-        operation_reply(op, report_status(m, only, names, &doors));
+        status = report_status(m, only, names, &doors);
+        if (status && report_needs_namespaces(m, only)) {
+                r = look_at_namespaces(m);
+                report_add_namespaces(status, m, &m->others, r, names);
+        }
+        operation_reply(op, status);
 }
 
 static void on_status_names(void *userdata, int error, const uint32_t *uids, char *const *names, size_t n)

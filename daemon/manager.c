@@ -452,6 +452,7 @@ struct manager *manager_free(struct manager *m)
         store_close(m->store);
         config_free(m->config);
         free(m->config_problem);
+        namespaces_clear(&m->others);
         free(m->configuration_dir);
         free(m->executable);
         if (m->lock_fd >= 0)

@@ -25,6 +25,11 @@ json_t *report_status(struct manager *m, const char *only, const struct names *n
 /* The keys about doors, into the document of L's order or dry run. 0 or -ENOMEM. NAMES may be NULL. */
 int report_doors(json_t *into, const struct lockdown *l, const struct sightings *s,
                  const struct names *names);
+/* The other network namespaces, for the orders of STATUS whose second lock is not in force as it should be:
+ * is that any, and adding what was FOUND (or why nothing was: ERROR). */
+bool report_needs_namespaces(const struct manager *m, const char *only);
+void report_add_namespaces(json_t *status, const struct manager *m, const struct namespaces *found, int error,
+                           const struct names *names);
 json_t *report_profiles(struct manager *m);
 json_t *report_history(struct order *const *orders, size_t n);
 json_t *report_attempts(const char *profile, const char *order_id, const struct attempts *a,

@@ -133,6 +133,47 @@ def _arrives(lab, task, dst, port):
     return any(p.dport == port for p in lab.packets(mark))
 
 
+def _uncovered(lab):
+    return lab.orders()["staff"].get("uncovered_namespaces")
+
+
+def test_status_names_the_namespaces_that_only_the_second_lock_covers(own):
+    hers, others = _place(own, ALICE, 1), _place(own, MALLORY, 2)
+    own.host.check(["/usr/sbin/ip", "netns", "attach", "blue", str(hers.pid)])
+    own.do("order", "staff")
+    assert _uncovered(own) is None and "Not covered" not in own.do("status")
+    own.configure(CONFIGURATION.replace("Groups=staff\n", "Groups=staff\nSecondLock=no\n"))
+    own.do("reload")
+    listed = _uncovered(own)  # with those of other labs on this machine
+    found = {n["pid"]: n for n in listed}
+    first, last = found[hers.pid], found[others.pid]
+    assert (first["name"], first["processes"], first["subject_processes"]) == ("blue", 1, 1)
+    assert first["uids"] == [ALICE.uid] and first["inode"] == os.stat(f"/proc/{hers.pid}/ns/net").st_ino
+    assert last["subject_processes"] == 0 and last["users"] == [] and listed.index(first) < listed.index(last)
+    assert own.daemon.pid not in found
+    assert own.orders()["staff"]["uncovered_namespaces_total"] >= 2
+    assert f"Not covered: network namespace blue (pid {hers.pid}): 1 process of alice\n" in own.do(
+        "status", "--verbose")
+    assert own.daemon.running()
+    hers.kill()
+    wait_for(lambda: hers.pid not in [n["pid"] for n in _uncovered(own)], 5.0, "nobody to be in it any more", 0.1)
+    own.configure(CONFIGURATION)
+    own.do("reload")
+    assert _uncovered(own) is None
+
+
+def test_namespaces_are_seen_without_any_capability_to_trace(own):
+    """As inside the unit's sandbox."""
+    hers = _place(own, ALICE, 1)
+    own.configure(CONFIGURATION.replace("Groups=staff\n", "Groups=staff\nSecondLock=no\n"))
+    own.daemon.end()
+    own.wrapper = ("/usr/bin/setpriv", "--bounding-set", "-sys_ptrace,-sys_admin,-dac_override,-dac_read_search",
+                   "--inh-caps", "-sys_ptrace,-sys_admin")
+    own.start()
+    own.do("order", "staff")
+    assert [n["uids"] for n in _uncovered(own) if n["pid"] == hers.pid] == [[ALICE.uid]]
+
+
 def test_another_network_namespace_is_no_way_out(own):
     hers, others = _place(own, ALICE, 1), _place(own, MALLORY, 2)
     wait_for(lambda: _arrives(own, hers, INTERNET4, 7001) and _arrives(own, others, INTERNET4, 7002), 5.0, "the route")

@@ -35,6 +35,8 @@ static const struct sample {
         {"status-trouble", "status-trouble-colour", {.now = NOW, .colour = true}},
         {"status-control-characters", NULL, {.now = NOW, .verbose = true}},
         {"status-sparse", NULL, {.now = NOW, .verbose = true}},
+        {"status-namespaces", NULL, {.now = NOW}},
+        {"status-namespaces", "status-namespaces-verbose", {.now = NOW, .verbose = true}},
         {"order-new", NULL, {.now = NOW}},
         {"order-trouble", NULL, {.now = NOW}},
         {"order-already", NULL, {.now = NOW}},
