@@ -300,18 +300,22 @@ static void decided_by_dns(const struct explained_order *o, struct because *b)
         decided_by_key(b, o, "DNS", dns, strcmp(dns, "deny") == 0);
 }
 
-bool explain_redirects(const struct profile *p, const struct endpoint *e, struct endpoint *ret_target)
+bool explain_redirects(const struct profile *p, const struct endpoint *e, struct redirection *ret)
 {
         const struct destinations *d = &p->destinations;
-        struct endpoint target = {.family = e->family, .protocol = e->protocol, .port = e->port};
+        bool direct = e->family == AF_INET ? d->has_dns4 : d->has_dns6;
+        bool v4 = direct ? e->family == AF_INET : d->has_dns4;
+        struct redirection to = {.relayed = e->local || !direct};
 
         if (destinations_judge(d, e) != JUDGE_DNS_REDIRECTED)
                 return false;
-        if (e->family == AF_INET)
-                memcpy(target.addr, d->dns4, sizeof(d->dns4));
+        to.target = (struct endpoint){
+                .family = v4 ? AF_INET : AF_INET6, .protocol = e->protocol, .port = e->port};
+        if (v4)
+                memcpy(to.target.addr, d->dns4, sizeof(d->dns4));
         else
-                memcpy(target.addr, d->dns6, sizeof(d->dns6));
-        *ret_target = target;
+                memcpy(to.target.addr, d->dns6, sizeof(d->dns6));
+        *ret = to;
         return true;
 }
 
@@ -324,12 +328,12 @@ static int explain_dns(const struct explained_order *o, const struct endpoint *e
                        struct because *b)
 {
         char text[INET6_ADDRSTRLEN];
-        struct endpoint target;
+        struct redirection to;
 
         decided_by_dns(o, b);
-        if (j == JUDGE_DNS_REDIRECTED && explain_redirects(o->profile, e, &target))
+        if (j == JUDGE_DNS_REDIRECTED && explain_redirects(o->profile, e, &to))
                 return say(b, "the question goes to the resolver %s instead",
-                           address_text(&target, text, sizeof(text)));
+                           address_text(&to.target, text, sizeof(text)));
         if (e->local)
                 return say(b, "%" PRIu16 " is a resolver port, and this machine's resolver asks outside",
                            e->port);
@@ -373,26 +377,48 @@ int explain_destination(const struct explained_order *o, const struct endpoint *
         return 0;
 }
 
-int explain_redirected(const struct explained_order *o, const struct endpoint *target, const char *by,
+/* What leaves is the relay's; this order sees a packet that stays here, and lets it be unless it would have
+ * sent the question to a resolver of its own. */
+static int explain_relayed(const struct explained_order *o, enum judgement *ret_judgement,
+                           struct because *ret)
+{
+        if (o->profile->destinations.dns != DNS_REDIRECT) {
+                *ret_judgement = JUDGE_LOCAL;
+                return say(ret, "it stays on this machine");
+        }
+        *ret_judgement = JUDGE_DNS;
+        decided_by_dns(o, ret);
+        return say(ret, "this order has another resolver");
+}
+
+static int explain_sent_elsewhere(const struct explained_order *o, const struct endpoint *target,
+                                  enum judgement *ret_judgement, struct because *ret)
+{
+        struct redirection own;
+
+        *ret_judgement = destinations_judge(&o->profile->destinations, target);
+        /* It was sent elsewhere already: only the order's own resolver passes as one. */
+        if (*ret_judgement == JUDGE_DNS_REDIRECTED && explain_redirects(o->profile, target, &own) &&
+            memcmp(own.target.addr, target->addr, sizeof(own.target.addr)) != 0)
+                *ret_judgement = JUDGE_DNS;
+        return explain_judgement(o, target, *ret_judgement, ret);
+}
+
+int explain_redirected(const struct explained_order *o, const struct redirection *to, const char *by,
                        enum judgement *ret_judgement, struct because *ret)
 {
-        enum judgement j = destinations_judge(&o->profile->destinations, target);
         _cleanup_because_ struct because there = {0};
         char text[INET6_ADDRSTRLEN];
-        struct endpoint own;
-        int r;
+        enum judgement j;
+        int r = to->relayed ? explain_relayed(o, &j, &there)
+                            : explain_sent_elsewhere(o, &to->target, &j, &there);
 
-        /* It was sent elsewhere already: only the order's own resolver passes as one. */
-        if (j == JUDGE_DNS_REDIRECTED && explain_redirects(o->profile, target, &own) &&
-            memcmp(own.addr, target->addr, sizeof(own.addr)) != 0)
-                j = JUDGE_DNS;
-        r = explain_judgement(o, target, j, &there);
         if (r < 0)
                 return r;
         *ret = there;
         ret->sentence = NULL;
-        r = say(ret, "%s sends the question to %s, where %s", by, address_text(target, text, sizeof(text)),
-                there.sentence);
+        r = say(ret, "%s sends the question to %s, where %s", by,
+                address_text(&to->target, text, sizeof(text)), there.sentence);
         if (r < 0)
                 return r;
         *ret_judgement = j;

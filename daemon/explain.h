@@ -41,11 +41,15 @@ int explain_user(const struct explained_order *o, const struct person *p, const 
 /* E: with LOCAL as the rules would have it. Returns 0 or -ENOMEM. */
 int explain_destination(const struct explained_order *o, const struct endpoint *e,
                         enum judgement *ret_judgement, struct because *ret);
-/* Where this order sends a question to the resolver port E instead. False: nowhere else. LOCAL is left out.
- */
-bool explain_redirects(const struct profile *p, const struct endpoint *e, struct endpoint *ret_target);
-/* The second judgement, about TARGET, where the order BY sent it. */
-int explain_redirected(const struct explained_order *o, const struct endpoint *target, const char *by,
+/* Where an order sends a question for a resolver instead. */
+struct redirection {
+        struct endpoint target; /* LOCAL is left out */
+        bool relayed;           /* by a process on this machine, for whom other orders take it */
+};
+/* Where this order sends a question to the resolver port E instead. False: nowhere else. */
+bool explain_redirects(const struct profile *p, const struct endpoint *e, struct redirection *ret);
+/* The second judgement, about where the order BY sent it. */
+int explain_redirected(const struct explained_order *o, const struct redirection *to, const char *by,
                        enum judgement *ret_judgement, struct because *ret);
 void because_clear(struct because *b);
 

@@ -13,7 +13,7 @@ struct view {
         struct explained_order order;
         bool covered, redirects;
         struct because user;
-        struct endpoint target;
+        struct redirection to;
 };
 
 static void views_free(struct view *views, size_t n)
@@ -38,9 +38,9 @@ static int view_init(struct view *v, const struct lockdown *l, const struct pers
         r = explain_user(&v->order, p, q->user, &v->covered, &v->user);
         if (r < 0)
                 return r;
-        v->redirects = v->covered && explain_redirects(v->order.profile, &q->destination, &v->target);
+        v->redirects = v->covered && explain_redirects(v->order.profile, &q->destination, &v->to);
         if (v->redirects)
-                v->target.local = route_is_local(v->target.family, v->target.addr, p->self.uid) > 0;
+                v->to.target.local = route_is_local(v->to.target.family, v->to.target.addr, p->self.uid) > 0;
         return 0;
 }
 
@@ -79,8 +79,7 @@ static int judge(const struct view *v, const struct view *views, size_t n, const
                 if (&views[i] == v || !views[i].redirects)
                         continue;
                 because_clear(ret);
-                r = explain_redirected(&v->order, &views[i].target, views[i].lockdown->name, ret_judgement,
-                                       ret);
+                r = explain_redirected(&v->order, &views[i].to, views[i].lockdown->name, ret_judgement, ret);
         }
         return r;
 }

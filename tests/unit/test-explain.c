@@ -249,7 +249,8 @@ static void defaults_and_ad_hoc_words_have_no_line(void **state)
 static void redirected_questions_are_judged_again(void **state)
 {
         _cleanup_because_ struct because b = {0};
-        struct endpoint e, target;
+        struct redirection to;
+        struct endpoint e;
         enum judgement j;
         struct fixture f;
 
@@ -260,20 +261,37 @@ static void redirected_questions_are_judged_again(void **state)
         assert_int_equal(profile_set_place(f.profile, "DNS", FILE_NAME, 8), 0);
         finish(&f);
         assert_int_equal(endpoint_parse("198.51.100.7:53/udp", &e), 0);
-        assert_true(explain_redirects(f.profile, &e, &target));
-        assert_memory_equal(target.addr, f.profile->destinations.dns4, 4);
+        assert_true(explain_redirects(f.profile, &e, &to));
+        assert_false(to.relayed);
+        assert_memory_equal(to.target.addr, f.profile->destinations.dns4, 4);
         assert_int_equal(explain_destination(&f.order, &e, &j, &b), 0);
         assert_int_equal(j, JUDGE_DNS_REDIRECTED);
         assert_because(&b, "DNS", "10.0.0.53", SOURCE_FILE, 8);
         because_clear(&b);
-        assert_int_equal(explain_redirected(&f.order, &target, "other", &j, &b), 0);
+        assert_int_equal(explain_redirected(&f.order, &to, "other", &j, &b), 0);
         assert_false(judgement_refuses(j));
         because_clear(&b);
-        target.addr[3] = 54;
-        assert_int_equal(explain_redirected(&f.order, &target, "other", &j, &b), 0);
+        to.target.addr[3] = 54;
+        assert_int_equal(explain_redirected(&f.order, &to, "other", &j, &b), 0);
         assert_int_equal(j, JUDGE_DNS);
+        because_clear(&b);
+        /* a family without a resolver, and this machine: relayed */
         assert_int_equal(endpoint_parse("[2001:db8::1]:53", &e), 0);
-        assert_false(explain_redirects(f.profile, &e, &target)); /* no resolver for IPv6 */
+        assert_true(explain_redirects(f.profile, &e, &to));
+        assert_true(to.relayed && to.target.family == AF_INET);
+        assert_memory_equal(to.target.addr, f.profile->destinations.dns4, 4);
+        assert_int_equal(endpoint_parse("127.0.0.53:53/udp", &e), 0);
+        assert_true(explain_redirects(f.profile, &e, &to));
+        assert_true(to.relayed);
+        /* an order with another resolver refuses what is relayed, one that allows DNS does not */
+        assert_int_equal(explain_redirected(&f.order, &to, "other", &j, &b), 0);
+        assert_int_equal(j, JUDGE_DNS);
+        because_clear(&b);
+        free(f.profile->dns);
+        f.profile->dns = strdup("allow");
+        finish(&f);
+        assert_int_equal(explain_redirected(&f.order, &to, "other", &j, &b), 0);
+        assert_int_equal(j, JUDGE_LOCAL);
         fixture_clear(&f);
 }
 
