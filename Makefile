@@ -33,9 +33,9 @@ UNIT_SRC := $(wildcard tests/unit/test-*.c)
 BPF_SRC := $(wildcard bpf/*.c)
 HEADERS := $(wildcard include/*.h common/*.h daemon/*.h ctl/*.h bpf/*.h tests/unit/*.h)
 
-# The second lock's programs are compiled for the kernel, and that object becomes a part of lockdownd.
+# The second lock's programs are compiled for the kernel, and those objects become a part of lockdownd.
 BPF_CLANG ?= clang
-BPF_OBJECT := $(B)/bpf/second-lock.bpf.o
+BPF_OBJECTS := $(patsubst %.c,$(B)/%.o,$(BPF_SRC))
 BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror \
              $(addprefix -idirafter ,$(wildcard /usr/include/*-linux-gnu*))
 ifeq ($(BPF),no)
@@ -77,13 +77,13 @@ $(B)/%.o: %.c $(B)/.flags
 	$(call say,CC    $<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
-$(BPF_OBJECT): bpf/second-lock.bpf.c bpf/second-lock-maps.h
+$(BPF_OBJECTS): $(B)/%.o: %.c $(wildcard bpf/*.h)
 	@mkdir -p $(@D)
 	$(call say,BPF   $<)
 	$(Q)$(BPF_CLANG) $(BPF_FLAGS) -c $< -o $@
 # For this one alone: a build directory spelled in another way must not have everything made again.
-$(B)/daemon/second-lock-kernel.o: CPPFLAGS += -DSECOND_LOCK_OBJECT='"$(BPF_OBJECT)"'
-$(B)/daemon/second-lock-kernel.o: $(BPF_OBJECT)
+$(B)/daemon/second-lock-kernel.o: CPPFLAGS += -DBPF_OBJECTS='"$(B)/bpf"'
+$(B)/daemon/second-lock-kernel.o: $(BPF_OBJECTS)
 
 $(B)/lockdownd: $(DAEMON_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
@@ -177,7 +177,7 @@ tool = $(or $(shell command -v $(1)-14),$(1))
 
 analyze: ## clang-tidy and cppcheck
 	@JOBS=$(JOBS) CLANG_TIDY='$(call tool,clang-tidy)' tools/analyze $(COMMON_SRC) $(DAEMON_SRC) $(CTL_SRC) -- \
-		$(filter-out -DVERSION=%,$(CPPFLAGS)) '-DVERSION="$(VERSION)"' '-DSECOND_LOCK_OBJECT="x"' -std=gnu17
+		$(filter-out -DVERSION=%,$(CPPFLAGS)) '-DVERSION="$(VERSION)"' '-DBPF_OBJECTS="x"' -std=gnu17
 
 ## Installing
 # systemd, the journal's catalog and man look below /usr and /usr/local alike; the message bus reads policies only

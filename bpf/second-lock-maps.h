@@ -106,11 +106,22 @@ union sl_page {
         __u64 words[SL_PAGE_WORDS];
 };
 
-/* The map "refused": what was refused, for each processor and direction. */
-enum sl_direction {
+/* The programs. Those of bpf/second-lock.bpf.c come first; those of bpf/sender-lock.bpf.c are not on every
+ * kernel. */
+enum sl_judge {
         SL_EGRESS,
         SL_INGRESS,
-        SL_DIRECTIONS,
+        SL_SEND,
+        SL_CONNECT,
+        SL_JUDGES,
+        SL_PACKET_JUDGES = SL_SEND,
+};
+
+/* The map "refused", for each processor: what each program refused, and one more item. */
+enum {
+        SL_UNPLANNED = SL_JUDGES, /* how often SL_CONNECT was asked while there was no plan: does the kernel
+                                     ask at all? */
+        SL_COUNTERS,
 };
 
 struct sl_refused {

@@ -2,8 +2,8 @@
 #ifndef LOCKDOWN_SECOND_LOCK_INTERNAL_H
 #define LOCKDOWN_SECOND_LOCK_INTERNAL_H
 
-/* Between second-lock.c (orders and pins), second-lock-plan.c (what the programs are told) and
- * second-lock-kernel.c (programs and maps). */
+/* Between second-lock.c (orders and pins), second-lock-plan.c (what the programs are told),
+ * second-lock-sender.c (can who sends be judged?) and second-lock-kernel.c (programs and maps). */
 
 #include "../bpf/second-lock-maps.h"
 #include "second-lock.h"
@@ -22,11 +22,14 @@ void plan_clear(struct plan *p);
 
 /* The programs of one order, and their maps, as file descriptors. */
 struct lock_programs {
-        int judges[SL_DIRECTIONS];
+        int judges[SL_JUDGES];
         int plans, refused;
 };
-#define NO_PROGRAMS ((struct lock_programs){{-1, -1}, -1, -1})
+#define NO_PROGRAMS ((struct lock_programs){{-1, -1, -1, -1}, -1, -1})
+/* Those that judge packets. */
 int lock_programs_load(struct lock_programs *ret);
+/* Adds those that judge who sends, on the same maps. */
+int lock_programs_load_sender(struct lock_programs *p);
 void lock_programs_close(struct lock_programs *p);
 
 /* Reads the layout of this kernel's structs. -EOPNOTSUPP: it does not tell. */
@@ -48,7 +51,7 @@ struct program_identity {
 };
 int program_identity(int fd, struct program_identity *ret);
 
-int judge_attach(int judge, int cgroup, enum sl_direction direction, int *ret_link);
+int judge_attach(const struct lock_programs *p, enum sl_judge judge, int cgroup, int *ret_link);
 /* Where a link holds which program. CGROUP 0: its control group is gone. */
 struct link_identity {
         uint32_t program;
@@ -56,12 +59,19 @@ struct link_identity {
         uint64_t cgroup;
 };
 int link_identity(int fd, struct link_identity *ret);
-uint32_t judge_attach_type(enum sl_direction direction);
+uint32_t judge_attach_type(enum sl_judge judge);
 int link_release(int fd);
 
+/* The sender's lock. On failure WHY becomes a sentence's end (the caller frees), or NULL without memory. */
+int sender_load(struct lock_programs *p, char **ret_why);
+/* Does the kernel ask them, once they are attached? */
+int sender_try(const struct lock_programs *p, int cgroup, char **ret_why);
+/* They could not be attached, with this error. */
+char *sender_why_not(int error);
+
 /* The directory of pins. A lock's pins, by their names in it. */
-extern const char *const judge_pins[SL_DIRECTIONS];
-extern const char *const link_pins[SL_DIRECTIONS];
+extern const char *const judge_pins[SL_JUDGES];
+extern const char *const link_pins[SL_JUDGES];
 /* Of a pin of the lock NAME, or with PIN NULL of its directory; PREFIX "" or "+". -EINVAL: no name;
  * -ENAMETOOLONG. */
 int pin_path(const char *pins, const char *prefix, const char *name, const char *pin,
@@ -75,6 +85,8 @@ int pins_remove(const char *path);
 /* What a daemon that died did not get into place. */
 void pins_remove_stale(const char *pins);
 
+/* Has the kernel asked SL_CONNECT, which has no plan yet? 1 or 0, -errno. */
+int sender_was_asked(const struct lock_programs *p);
 /* Sums up over all processors. */
 int refused_read(int fd, struct second_lock_refused *ret);
 

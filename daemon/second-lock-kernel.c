@@ -10,13 +10,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* bpf/second-lock.bpf.c, compiled: the Makefile names the file. */
-__asm__(".pushsection .rodata\n"
-        ".balign 8\n"
-        "second_lock_object: .incbin \"" SECOND_LOCK_OBJECT "\"\n"
-        "second_lock_object_end: .byte 0\n"
-        ".popsection\n");
-extern const char second_lock_object[], second_lock_object_end[];
+/* bpf/second-lock.bpf.c and sender-lock.bpf.c, compiled: the Makefile names the directory. */
+#define INCLUDE_OBJECT(symbol, file)                                                                       \
+        __asm__(".pushsection .rodata\n"                                                                   \
+                ".balign 8\n" #symbol ": .incbin \"" BPF_OBJECTS "/" file "\"\n" #symbol "_end: .byte 0\n" \
+                ".popsection\n");                                                                          \
+        extern const char symbol[], symbol##_end[]
+INCLUDE_OBJECT(second_lock_object, "second-lock.bpf.o");
+INCLUDE_OBJECT(sender_lock_object, "sender-lock.bpf.o");
 
 DEFINE_CLEANUP(struct bpf_object *, bpf_object__close)
 DEFINE_CLEANUP(struct btf *, btf__free)
@@ -89,11 +90,18 @@ int kernel_offsets(struct sl_offsets *ret)
 
 void lock_programs_close(struct lock_programs *p)
 {
-        for (size_t i = 0; i < SL_DIRECTIONS; i++)
+        for (size_t i = 0; i < SL_JUDGES; i++)
                 closep(&p->judges[i]);
         closep(&p->plans);
         closep(&p->refused);
         *p = NO_PROGRAMS;
+}
+
+static struct bpf_object *open_object(const char *begin, const char *end)
+{
+        struct bpf_object_open_opts options = {.sz = sizeof(options), .object_name = "lockdown"};
+
+        return bpf_object__open_mem(begin, (size_t)(end - begin), &options);
 }
 
 /* A descriptor of our own: the object closes its. */
@@ -107,24 +115,24 @@ static int keep(int fd, int *ret)
         return 0;
 }
 
+static int keep_judge(const struct bpf_object *o, enum sl_judge judge, struct lock_programs *p)
+{
+        return keep(bpf_program__fd(bpf_object__find_program_by_name(o, judge_pins[judge])),
+                    &p->judges[judge]);
+}
+
 int lock_programs_load(struct lock_programs *ret)
 {
-        struct bpf_object_open_opts options = {.sz = sizeof(options), .object_name = "lockdown"};
-        size_t size = (size_t)(second_lock_object_end - second_lock_object);
         _cleanup_(bpf_object__closep) struct bpf_object *o =
-                bpf_object__open_mem(second_lock_object, size, &options);
+                open_object(second_lock_object, second_lock_object_end);
         _cleanup_(lock_programs_close) struct lock_programs p = NO_PROGRAMS;
         int r;
 
         if (!o)
                 return -errno;
         r = bpf_object__load(o);
-        if (r >= 0)
-                r = keep(bpf_program__fd(bpf_object__find_program_by_name(o, "judge_sent")),
-                         &p.judges[SL_EGRESS]);
-        if (r >= 0)
-                r = keep(bpf_program__fd(bpf_object__find_program_by_name(o, "judge_received")),
-                         &p.judges[SL_INGRESS]);
+        for (enum sl_judge i = 0; r >= 0 && i < SL_PACKET_JUDGES; i++)
+                r = keep_judge(o, i, &p);
         if (r >= 0)
                 r = keep(bpf_object__find_map_fd_by_name(o, "plans"), &p.plans);
         if (r >= 0)
@@ -134,6 +142,24 @@ int lock_programs_load(struct lock_programs *ret)
         *ret = p;
         p = NO_PROGRAMS;
         return 0;
+}
+
+int lock_programs_load_sender(struct lock_programs *p)
+{
+        _cleanup_(bpf_object__closep) struct bpf_object *o =
+                open_object(sender_lock_object, sender_lock_object_end);
+        int r;
+
+        if (!o)
+                return -errno;
+        r = bpf_map__reuse_fd(bpf_object__find_map_by_name(o, "plans"), p->plans);
+        if (r >= 0)
+                r = bpf_map__reuse_fd(bpf_object__find_map_by_name(o, "refused"), p->refused);
+        if (r >= 0)
+                r = bpf_object__load(o);
+        for (enum sl_judge i = SL_PACKET_JUDGES; r >= 0 && i < SL_JUDGES; i++)
+                r = keep_judge(o, i, p);
+        return r;
 }
 
 /* A map's memory, shared with the kernel. */
@@ -247,14 +273,21 @@ int program_identity(int fd, struct program_identity *ret)
         return 0;
 }
 
-uint32_t judge_attach_type(enum sl_direction direction)
+uint32_t judge_attach_type(enum sl_judge judge)
 {
-        return direction == SL_EGRESS ? BPF_CGROUP_INET_EGRESS : BPF_CGROUP_INET_INGRESS;
+        static const enum bpf_attach_type types[SL_JUDGES] = {
+                [SL_EGRESS] = BPF_CGROUP_INET_EGRESS,
+                [SL_INGRESS] = BPF_CGROUP_INET_INGRESS,
+                [SL_SEND] = BPF_LSM_CGROUP,
+                [SL_CONNECT] = BPF_LSM_CGROUP,
+        };
+
+        return types[judge];
 }
 
-int judge_attach(int judge, int cgroup, enum sl_direction direction, int *ret_link)
+int judge_attach(const struct lock_programs *p, enum sl_judge judge, int cgroup, int *ret_link)
 {
-        int link = bpf_link_create(judge, cgroup, judge_attach_type(direction), NULL);
+        int link = bpf_link_create(p->judges[judge], cgroup, judge_attach_type(judge), NULL);
 
         if (link < 0)
                 return link;
@@ -281,10 +314,9 @@ int link_release(int fd)
         return bpf_link_detach(fd);
 }
 
-int refused_read(int fd, struct second_lock_refused *ret)
+static int read_counter(int fd, uint32_t counter, struct sl_refused *ret)
 {
-        struct second_lock_refused sum = {};
-        int n = libbpf_num_possible_cpus();
+        int n = libbpf_num_possible_cpus(), r;
         _cleanup_free_ struct sl_refused *each = NULL;
 
         if (n < 0)
@@ -292,17 +324,32 @@ int refused_read(int fd, struct second_lock_refused *ret)
         each = calloc((size_t)n, sizeof(*each));
         if (!each)
                 return -ENOMEM;
-        for (uint32_t direction = 0; direction < SL_DIRECTIONS; direction++) {
-                int r = bpf_map_lookup_elem(fd, &direction, each);
-
-                if (r < 0)
-                        return r;
-                for (int i = 0; i < n; i++) {
-                        *(direction == SL_EGRESS ? &sum.sent_packets : &sum.received_packets) +=
-                                each[i].packets;
-                        *(direction == SL_EGRESS ? &sum.sent_bytes : &sum.received_bytes) += each[i].bytes;
-                }
+        r = bpf_map_lookup_elem(fd, &counter, each);
+        for (int i = 0; r >= 0 && i < n; i++) {
+                ret->packets += each[i].packets;
+                ret->bytes += each[i].bytes;
         }
-        *ret = sum;
+        return r;
+}
+
+int sender_was_asked(const struct lock_programs *p)
+{
+        struct sl_refused asked = {};
+        int r = read_counter(p->refused, SL_UNPLANNED, &asked);
+
+        return r < 0 ? r : asked.packets > 0;
+}
+
+int refused_read(int fd, struct second_lock_refused *ret)
+{
+        struct sl_refused sent = {}, received = {};
+        int r = read_counter(fd, SL_INGRESS, &received);
+
+        for (enum sl_judge i = 0; r >= 0 && i < SL_JUDGES; i++)
+                if (i != SL_INGRESS)
+                        r = read_counter(fd, i, &sent);
+        if (r < 0)
+                return r;
+        *ret = (struct second_lock_refused){sent.packets, sent.bytes, received.packets, received.bytes};
         return 0;
 }

@@ -27,6 +27,12 @@ int second_lock_prepare(struct second_lock *s, char **ret_error)
         return -EOPNOTSUPP;
 }
 
+const char *second_lock_no_sender(const struct second_lock *s)
+{
+        (void)s;
+        return "not built";
+}
+
 int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error)
 {
         (void)s, (void)spec, (void)ret_error;

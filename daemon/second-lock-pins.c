@@ -3,6 +3,8 @@
  *
  *   PINS/NAME/judge_sent, judge_received   the programs
  *   PINS/NAME/egress, ingress              the links that hold them at the control group
+ *   PINS/NAME/judge_sending, judge_connecting, send, connect
+ *                                          the same of the sender's lock, where there is one
  *   PINS/NAME/plans, plan                  the map with one slot, and the plan in it
  *   PINS/NAME/refused                      the counters
  *
@@ -16,8 +18,9 @@
 #include <limits.h>
 #include <string.h>
 
-const char *const judge_pins[SL_DIRECTIONS] = {"judge_sent", "judge_received"};
-const char *const link_pins[SL_DIRECTIONS] = {"egress", "ingress"};
+const char *const judge_pins[SL_JUDGES] = {"judge_sent", "judge_received", "judge_sending",
+                                           "judge_connecting"};
+const char *const link_pins[SL_JUDGES] = {"egress", "ingress", "send", "connect"};
 
 int pin_path(const char *pins, const char *prefix, const char *name, const char *pin,
              char path[static PATH_MAX])
@@ -63,7 +66,7 @@ int pins_remove(const char *path)
 
         if (!d)
                 return errno == ENOENT ? 0 : -errno;
-        for (size_t i = 0; i < SL_DIRECTIONS; i++) {
+        for (size_t i = 0; i < SL_JUDGES; i++) {
                 char pin[PATH_MAX];
                 _cleanup_close_ int link = -1;
 

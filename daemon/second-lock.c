@@ -22,7 +22,9 @@ struct second_lock {
         char *pins; /* the directory */
         struct sl_offsets offsets;
         struct lock_programs ready; /* for the next order */
-        uint8_t tags[SL_DIRECTIONS][8];
+        uint8_t tags[SL_JUDGES][8];
+        enum sl_judge n_judges; /* all, or those of packets only: */
+        char *no_sender;        /* … because */
 };
 
 /* Returns ERROR, with a sentence if somebody wants one. */
@@ -45,6 +47,7 @@ struct second_lock *second_lock_close(struct second_lock *s)
                 return NULL;
         closep(&s->cgroup);
         lock_programs_close(&s->ready);
+        free(s->no_sender);
         free(s->pins);
         free(s);
         return NULL;
@@ -163,7 +166,7 @@ static int load(struct lock_programs *ret, char **ret_error)
 static int try_attaching(const struct second_lock *s, char **ret_error)
 {
         _cleanup_close_ int link = -1;
-        int r = judge_attach(s->ready.judges[SL_EGRESS], s->cgroup, SL_EGRESS, &link);
+        int r = judge_attach(&s->ready, SL_EGRESS, s->cgroup, &link);
 
         if (r == -EPERM)
                 return say(ret_error, r,
@@ -177,35 +180,65 @@ static int try_attaching(const struct second_lock *s, char **ret_error)
         return 0;
 }
 
-int second_lock_prepare(struct second_lock *s, char **ret_error)
+/* From here on without the programs that judge who sends. */
+static void give_up_sender(struct second_lock *s, char *why)
+{
+        for (enum sl_judge i = SL_PACKET_JUDGES; i < SL_JUDGES; i++)
+                closep(&s->ready.judges[i]);
+        s->n_judges = SL_PACKET_JUDGES;
+        free(s->no_sender);
+        s->no_sender = why;
+}
+
+static int identify(struct second_lock *s)
 {
         struct program_identity p;
+        int r = 0;
+
+        for (enum sl_judge i = 0; r >= 0 && i < s->n_judges; i++) {
+                r = program_identity(s->ready.judges[i], &p);
+                if (r >= 0)
+                        memcpy(s->tags[i], p.tag, sizeof(p.tag));
+        }
+        return r;
+}
+
+int second_lock_prepare(struct second_lock *s, char **ret_error)
+{
+        char *why = NULL;
         int r;
 
         if (s->ready.plans >= 0)
                 return 0;
         r = load(&s->ready, ret_error);
-        for (size_t i = 0; r >= 0 && i < SL_DIRECTIONS; i++) {
-                r = program_identity(s->ready.judges[i], &p);
-                if (r >= 0)
-                        memcpy(s->tags[i], p.tag, sizeof(p.tag));
-                else
-                        say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
-        }
         if (r < 0)
+                return r;
+        if (s->n_judges == SL_JUDGES && sender_load(&s->ready, &why) < 0)
+                give_up_sender(s, why);
+        r = identify(s);
+        if (r < 0) {
                 lock_programs_close(&s->ready);
-        return r;
+                return say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
+        }
+        return 0;
+}
+
+const char *second_lock_no_sender(const struct second_lock *s)
+{
+        return s->n_judges == SL_JUDGES ? NULL : s->no_sender ?: "no memory";
 }
 
 int second_lock_open(const char *cgroup, const char *pins, struct second_lock **ret, char **ret_error)
 {
         _cleanup_(second_lock_closep) struct second_lock *s = calloc(1, sizeof(*s));
+        char *why = NULL;
         int r;
 
         if (!s)
                 return -ENOMEM;
         s->cgroup = -1;
         s->ready = NO_PROGRAMS;
+        s->n_judges = SL_JUDGES;
         libbpf_set_print(NULL); /* it would write to standard error */
         r = open_cgroup(s, cgroup, ret_error);
         if (r >= 0)
@@ -222,6 +255,8 @@ int second_lock_open(const char *cgroup, const char *pins, struct second_lock **
                 r = try_attaching(s, ret_error);
         if (r < 0)
                 return r;
+        if (s->n_judges == SL_JUDGES && sender_try(&s->ready, s->cgroup, &why) < 0)
+                give_up_sender(s, why);
         pins_remove_stale(s->pins);
         *ret = TAKE_PTR(s);
         return 0;
@@ -257,21 +292,21 @@ static int pin(const struct second_lock *s, const char *name, const char *as, in
 /* Attaches last: what is attached is whole. */
 static int pin_all(const struct second_lock *s, const char *name, const struct lock_programs *p, int plan)
 {
-        int links[SL_DIRECTIONS] = {-1, -1};
         int r = pin(s, name, "plans", p->plans);
 
         if (r >= 0)
                 r = pin(s, name, "plan", plan);
         if (r >= 0)
                 r = pin(s, name, "refused", p->refused);
-        for (enum sl_direction i = 0; i < SL_DIRECTIONS; i++) {
+        for (enum sl_judge i = 0; i < s->n_judges; i++) {
+                _cleanup_close_ int link = -1;
+
                 if (r >= 0)
                         r = pin(s, name, judge_pins[i], p->judges[i]);
                 if (r >= 0)
-                        r = judge_attach(p->judges[i], s->cgroup, i, &links[i]);
+                        r = judge_attach(p, i, s->cgroup, &link);
                 if (r >= 0)
-                        r = pin(s, name, link_pins[i], links[i]);
-                closep(&links[i]);
+                        r = pin(s, name, link_pins[i], link);
         }
         return r;
 }
@@ -325,6 +360,11 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
         r = plan_map_create(&plan, &map);
         if (r >= 0)
                 r = engage(s, spec->name, &s->ready, map);
+        if (r < 0 && map >= 0 && s->n_judges == SL_JUDGES) {
+                /* The rest does not depend on it. */
+                give_up_sender(s, sender_why_not(r));
+                r = engage(s, spec->name, &s->ready, map);
+        }
         if (r < 0)
                 return say(ret_error, r, "the second lock of %s could not be engaged: %s", spec->name,
                            strerror(-r));
@@ -393,24 +433,24 @@ static bool uses_maps(const struct program_identity *p, const struct engaged *e)
                (p->map_ids[1] == e->plans_id && p->map_ids[0] == e->refused_id);
 }
 
-/* Is one direction's program ours, on the maps of this lock, and held at the control group? Returns a
- * sentence's end, NULL if all is well. */
-static const char *check_direction(const struct second_lock *s, const char *name, const struct engaged *e,
-                                   enum sl_direction direction)
+/* Is this program ours, on the maps of this lock, and held at the control group? Returns a sentence's end,
+ * NULL if all is well. */
+static const char *check_judge(const struct second_lock *s, const char *name, const struct engaged *e,
+                               enum sl_judge i)
 {
         _cleanup_close_ int judge = -1, link = -1;
         struct program_identity p;
         struct link_identity l;
 
-        if (pin_get(s->pins, name, judge_pins[direction], &judge) < 0 || program_identity(judge, &p) < 0)
+        if (pin_get(s->pins, name, judge_pins[i], &judge) < 0 || program_identity(judge, &p) < 0)
                 return "has no program";
-        if (memcmp(p.tag, s->tags[direction], sizeof(p.tag)) != 0)
+        if (memcmp(p.tag, s->tags[i], sizeof(p.tag)) != 0)
                 return "has a program of another version";
         if (!uses_maps(&p, e))
                 return "has a program that does not use its maps";
-        if (pin_get(s->pins, name, link_pins[direction], &link) < 0 || link_identity(link, &l) < 0)
+        if (pin_get(s->pins, name, link_pins[i], &link) < 0 || link_identity(link, &l) < 0)
                 return "is not attached";
-        if (l.program != p.id || l.attach_type != judge_attach_type(direction))
+        if (l.program != p.id || l.attach_type != judge_attach_type(i))
                 return "has another program attached";
         if (l.cgroup != s->cgroup_id)
                 return l.cgroup == 0 ? "is not attached any more" : "is attached to another control group";
@@ -427,8 +467,8 @@ static int check(const struct second_lock *s, const char *name, struct engaged *
                            r == -ENOENT ? "not on" : "damaged: a pin is missing");
         if (r < 0)
                 return r;
-        for (enum sl_direction i = 0; i < SL_DIRECTIONS; i++) {
-                const char *wrong = check_direction(s, name, ret, i);
+        for (enum sl_judge i = 0; i < s->n_judges; i++) {
+                const char *wrong = check_judge(s, name, ret, i);
 
                 if (wrong)
                         return say(ret_difference, 1, "the second lock of %s %s (%s)", name, wrong,

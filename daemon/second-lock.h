@@ -3,18 +3,23 @@
 #define LOCKDOWN_SECOND_LOCK_H
 
 /* The one edge to BPF: programs at a control group that refuse what a subject's socket sends to the outside
- * and what comes to it from there, in every network namespace, orphans and listeners included. One pair of
+ * and what comes to it from there, in every network namespace, orphans and listeners included. A set of
  * programs for each order, held by links pinned in bpffs: they outlive the daemon, and overlapping orders
  * hold each by itself.
+ *
+ * Where the kernel runs BPF LSM, two more of the set judge who sends: a subject sends nothing through an
+ * internet socket that was made by somebody who is neither root nor a subject, but over a TCP connection to
+ * an allowed destination, nor by anything but IP, Unix, netlink and cipher sockets. That fails at once
+ * (EPERM).
  *
  * Needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, write access to the directory of pins, and a kernel that
  * describes itself in /sys/kernel/btf/vmlinux. Plans are charged to the caller's memory cgroup (8 bytes a
  * range of uids).
  *
- * It does not see: packet sockets; a socket that somebody else made and passed on (nor do the rules);
- * SYN-ACKs under SYN cookies on their way out (it refuses the SYN instead); what IPsec or a tunnel wraps once
- * more. What it refuses it drops: to fail at once is the first lock's part. On failure functions return
- * -errno and, where RET_ERROR is given, a sentence (the caller frees). */
+ * It does not see: packet sockets and a socket that somebody else made and passed on, without BPF LSM (nor
+ * do the rules); SYN-ACKs under SYN cookies on their way out (it refuses the SYN instead); what IPsec or a
+ * tunnel wraps once more. What it refuses it drops: to fail at once is the first lock's part. On failure
+ * functions return -errno and, where RET_ERROR is given, a sentence (the caller frees). */
 
 #include "cleanup.h"
 #include "destinations.h"
@@ -51,6 +56,10 @@ struct second_lock *second_lock_close(struct second_lock *s); /* returns NULL; w
  * ms, most of it an RCU grace period, as with update) need not wait for. Call it when an order has been
  * answered. */
 int second_lock_prepare(struct second_lock *s, char **ret_error);
+
+/* Why processes of subjects can send through sockets that somebody else made, or what is no IP; NULL: they
+ * cannot. It never fails the rest. Belongs to S. */
+const char *second_lock_no_sender(const struct second_lock *s);
 
 /* Puts the order's lock on. One that is on already under this name is replaced without a gap. */
 int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error);
