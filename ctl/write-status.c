@@ -227,6 +227,7 @@ static void write_locks(FILE *f, const json_t *order, const struct style *s)
 
         write_lock(f, "nftables", field_text(locks, "nftables"), s);
         write_lock(f, "Second lock", field_text(locks, "second_lock"), s);
+        write_lock(f, "Sender lock", field_text(locks, "sender_lock"), s);
         write_namespaces(f, order, s);
         if (json_is_false(json_object_get(order, "saved"))) {
                 line_alert(f, "Saved", "NO: it will not survive a reboot", s);

@@ -319,7 +319,13 @@ static void on_tables_changed(void *userdata, const char *program, uint32_t pid)
 static void open_second_lock(struct manager *m)
 {
         int r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
+        const char *no_sender = r >= 0 ? second_lock_no_sender(m->second) : NULL;
 
+        if (no_sender)
+                audit_log(LOG_NOTICE,
+                          "the second lock judges packets, but not who sends through a socket that somebody "
+                          "else made: %s",
+                          no_sender);
         if (r >= 0)
                 return;
         if (!m->second_problem)

@@ -199,6 +199,19 @@ static json_t *second_lock_json(const struct lockdown *l)
         return json_sprintf("not available: %s", m->second_problem ? m->second_problem : "it is not engaged");
 }
 
+static json_t *sender_lock_json(const struct lockdown *l)
+{
+        const struct manager *m = l->manager;
+        const char *why;
+
+        if (!lockdown_profile(l)->second_lock)
+                return json_string("off (SecondLock=no)");
+        if (!l->second_engaged || l->second_problem)
+                return json_string("not available: it is a part of the second lock");
+        why = second_lock_no_sender(m->second);
+        return why ? json_sprintf("not available: %s", why) : json_string("in force");
+}
+
 static void put_locks(struct builder *b, const struct lockdown *l)
 {
         struct builder locks = begin();
@@ -208,6 +221,7 @@ static void put_locks(struct builder *b, const struct lockdown *l)
                 not = NULL;
         put(&locks, "nftables", json_string(l->kernel_problem ? (not ? not : "NOT in force") : "in force"));
         put(&locks, "second_lock", second_lock_json(l));
+        put(&locks, "sender_lock", sender_lock_json(l));
         put(b, "locks", finish(&locks));
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The second lock, with the first one off or out of reach."""
 
+import errno
 import os
 import signal
 import socket
@@ -95,21 +96,24 @@ def test_a_place_for_pins_that_is_somebody_s_is_refused(labs):
     checks.assert_blocked(lab, ALICE, ("tcp", "udp"))
 
 
+def _send_on_request(channel, s):
+    channel.send("ready")
+    while True:
+        dst, port = channel.request(None)
+        try:
+            s.sendto(b"as asked", (dst, port))
+            channel.send(None)
+        except OSError as e:
+            channel.send(e.errno)
+
+
 def _elsewhere(channel, who):
     """In a network namespace of its own, made by root as a container's is: sends as WHO what it is asked to."""
     netlab.unshare(netlab.CLONE_NEWNET)
     channel.send(os.getpid())
     channel.request(None)
     who.become()
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    channel.send("ready")
-    while True:
-        dst, port = channel.request(None)
-        try:
-            s.sendto(b"from elsewhere", (dst, port))
-            channel.send(None)
-        except OSError as e:
-            channel.send(str(e))
+    _send_on_request(channel, socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 
 
 def _place(lab, who, number):
@@ -184,3 +188,42 @@ def test_another_network_namespace_is_no_way_out(own):
         assert _arrives(own, hers, INTERNAL4, 7005)
     own.do("lift", "staff")
     assert _arrives(own, hers, INTERNET4, 7006)
+
+
+def _handed_over(channel, maker, who):
+    """Sends as WHO through a socket that a process of MAKER's made."""
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        maker.become()
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        socket.send_fds(theirs, [b"x"], [s.fileno()])
+        os._exit(0)
+    who.become()
+    fds = socket.recv_fds(ours, 1, 1)[1]
+    _send_on_request(channel, socket.socket(fileno=fds[0]))
+
+
+def _helped(lab, maker, who):
+    task = lab.host.spawn(_handed_over, maker, who)
+    task.receive()
+    return task
+
+
+def test_a_socket_of_somebody_else_is_no_way_out(own):
+    hers, others = _helped(own, MALLORY, ALICE), _helped(own, MALLORY, MALLORY)
+    assert _arrives(own, hers, INTERNET4, 7001)
+    own.do("order", "staff")
+    state = own.orders()["staff"]["locks"]["sender_lock"]
+    if state != "in force":
+        assert state.startswith("not available: ")
+        pytest.skip(state)
+    for nft in (True, False):
+        if not nft:
+            own.daemon.end(signal.SIGKILL)
+            own.host.nft("delete table inet lockdown-staff")
+        assert hers.ask(INTERNET4, 7002) == errno.EPERM
+        assert not _arrives(own, hers, INTERNET4, 7003)
+        assert _arrives(own, others, INTERNET4, 7004)
+    own.start()
+    own.do("lift", "staff")
+    assert _arrives(own, hers, INTERNET4, 7005)
