@@ -90,6 +90,27 @@ static void write_comment_list(FILE *f, const char *title, const json_t *list)
         }
 }
 
+/* "# Would end session 12 of alice, from 203.0.113.7" */
+static void write_ended_sessions(FILE *f, const json_t *list)
+{
+        json_t *session;
+        size_t i;
+
+        json_array_foreach(list, i, session)
+        {
+                fputs("# Would end session ", f);
+                put_safe(f, field_text(session, "session"));
+                fputs(" of ", f);
+                if (field_text(session, "user"))
+                        put_safe(f, field_text(session, "user"));
+                else
+                        fprintf(f, "uid %" PRIu64, field_number(session, "uid"));
+                fputs(", logged in from ", f);
+                put_safe(f, field_text(session, "from") ? field_text(session, "from") : "an unknown place");
+                fputc('\n', f);
+        }
+}
+
 static int write_dry_run(FILE *f, const json_t *answer, const struct style *s)
 {
         const json_t *covers = json_object_get(answer, "covers");
@@ -114,6 +135,7 @@ static int write_dry_run(FILE *f, const json_t *answer, const struct style *s)
                 put_list(f, field_array(covers, "names"), ", ");
                 fputc('\n', f);
         }
+        write_ended_sessions(f, field_array(answer, "ends_sessions"));
         write_comment_list(f, "Warning", field_array(answer, "warnings"));
         write_doors(f, answer, "# Doors that would stay open on this host" DOORS_HOW, "#   ", s);
         put_safe_lines(f, ruleset);
@@ -130,6 +152,12 @@ static void write_severed(FILE *f, const json_t *answer)
         if (field_number(answer, "left") > 0) {
                 fputs(" and ", f);
                 put_count(f, field_number(answer, "left"), "could not be", "could not be");
+        }
+        if (field_number(json_object_get(answer, "order"), "sessions_ended") > 0) {
+                fputs("; ", f);
+                put_count(f, field_number(json_object_get(answer, "order"), "sessions_ended"),
+                          "session from outside was", "sessions from outside were");
+                fputs(" ended", f);
         }
         fputs(".\n", f);
 }

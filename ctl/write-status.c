@@ -118,6 +118,8 @@ static void write_whom(FILE *f, const json_t *order, const struct style *s)
                 fputs("; services ", f);
                 put_list(f, field_array(order, "services"), ", ");
         }
+        if (field_text(order, "remote_sessions") && strcmp(field_text(order, "remote_sessions"), "end") == 0)
+                fputs("; logins from outside are ended", f);
         fputc('\n', f);
         if (s->verbose && json_array_size(field_array(subjects, "names")) > 0) {
                 label(f, "People");
@@ -161,7 +163,14 @@ static void write_counts(FILE *f, const json_t *order)
         put_bytes(f, field_number(refused, "bytes"));
         fputs("), ", f);
         put_count(f, field_number(order, "severed"), "connection", "connections");
-        fputs(" severed\n", f);
+        fputs(" severed", f);
+        if (field_number(order, "sessions_ended") > 0) {
+                fputs(", ", f);
+                put_count(f, field_number(order, "sessions_ended"), "session from outside",
+                          "sessions from outside");
+                fputs(" ended", f);
+        }
+        fputc('\n', f);
 }
 
 static void write_lock(FILE *f, const char *title, const char *state, const struct style *s)

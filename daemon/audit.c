@@ -33,6 +33,7 @@ static const struct {
         [AUDIT_ADOPTED] = {"78f509a0230c4434bbc7235036e09870", "adopted"},
         [AUDIT_RECOVERED] = {"621da70bb46d4e349b62c7820bcf9739", "recovered"},
         [AUDIT_RESTORED] = {"b58cad1e39aa45cd84b559c8cf814ef2", "restored"},
+        [AUDIT_SESSION_ENDED] = {"53f95fb70e654357b65ab74ba1e210ed", "session-ended"},
         [AUDIT_MEMBERSHIP] = {"42298df08337497ebbff8040b65b4e40", "membership"},
         [AUDIT_RELOADED] = {"14a54aa4447543f8a60b2026f8c8ceeb", "reloaded"},
         [AUDIT_NOT_SAVED] = {"f192521a99324c01b9ac030a6cff5844", "not-saved"},

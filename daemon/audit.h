@@ -20,6 +20,7 @@ enum audit_event {
         AUDIT_RECOVERED,      /* a table in force without a saved order became one */
         AUDIT_RESTORED,       /* a saved order was put into force again at start */
         AUDIT_MEMBERSHIP,     /* people were added to or removed from what is in force */
+        AUDIT_SESSION_ENDED,  /* a login from outside was ended (RemoteSessions=end) */
         AUDIT_RELOADED,
         AUDIT_NOT_SAVED, /* the state could not be written: will not survive a reboot */
         AUDIT_DAMAGED,   /* a state file was set aside */

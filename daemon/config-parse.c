@@ -127,6 +127,11 @@ static void parse_forward(struct loader *l, const struct key *key, void *member,
         parse_choice(l, key, member, *value ? value : "keep");
 }
 
+static void parse_remote_sessions(struct loader *l, const struct key *key, void *member, const char *value)
+{
+        parse_choice(l, key, member, *value ? value : "keep");
+}
+
 static void parse_second_lock(struct loader *l, const struct key *key, void *member, const char *value)
 {
         parse_choice(l, key, member, *value ? value : "auto");
@@ -144,16 +149,6 @@ static void parse_duration(struct loader *l, const struct key *key, void *member
                         key->name, value);
         else
                 *(uint64_t *)member = usec;
-}
-
-/* Planned: to accept it silently would promise a protection that is not there. */
-static void parse_remote_sessions(struct loader *l, const struct key *key, void *member, const char *value)
-{
-        (void)member;
-        if (strcmp(value, "end") == 0)
-                problem(l, "%s=end is not available in this version; remove it", key->name);
-        else if (*value != '\0' && strcmp(value, "keep") != 0)
-                problem(l, "%s= expects keep or end, not \"%s\"", key->name, value);
 }
 
 static const struct key access_keys[] = {
@@ -175,7 +170,8 @@ static const struct key profile_keys[] = {
         {"LoopbackDeny", parse_words, offsetof(struct profile, loopback_deny), NULL, NULL},
         {"Forward", parse_forward, offsetof(struct profile, forward_deny), "keep", "deny"},
         {"Sessions", parse_switch, offsetof(struct profile, sessions), NULL, NULL},
-        {"RemoteSessions", parse_remote_sessions, 0, NULL, NULL},
+        {"RemoteSessions", parse_remote_sessions, offsetof(struct profile, end_remote_sessions), "keep",
+         "end"},
         {"Services", parse_words, offsetof(struct profile, services), NULL, NULL},
         {"SecondLock", parse_second_lock, offsetof(struct profile, second_lock), "no", "auto"},
         {"DefaultDuration", parse_duration, offsetof(struct profile, default_duration), NULL, NULL},

@@ -59,7 +59,7 @@ static void write_profile(FILE *f, const struct profile *p)
         write_words(f, "LoopbackDeny", &p->loopback_deny);
         fprintf(f, "Forward=%s\n", p->forward_deny ? "deny" : "keep");
         fprintf(f, "Sessions=%s\n", yes_no(p->sessions));
-        fprintf(f, "RemoteSessions=keep\n");
+        fprintf(f, "RemoteSessions=%s\n", p->end_remote_sessions ? "end" : "keep");
         write_words(f, "Services", &p->services);
         fprintf(f, "SecondLock=%s\n", p->second_lock ? "auto" : "no");
         write_duration(f, "DefaultDuration", p->default_duration);

@@ -453,3 +453,15 @@ int endpoint_parse(const char *text, struct endpoint *ret)
         *ret = e;
         return 0;
 }
+
+int endpoint_parse_host(const char *text, struct endpoint *ret)
+{
+        _cleanup_free_ char *address = text ? strndup(text, strcspn(text, "%")) : NULL;
+        struct endpoint e;
+
+        /* a link-local zone ("%eth0") says through which interface: the same network for us */
+        if (!address || address[0] == '[' || endpoint_parse(address, &e) < 0 || e.protocol != 0)
+                return -EINVAL;
+        *ret = e;
+        return 0;
+}

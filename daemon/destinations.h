@@ -111,6 +111,10 @@ bool destinations_has_endpoints_of(const struct destinations *d, const struct en
  */
 int endpoint_parse(const char *text, struct endpoint *ret);
 
+/* Where a connection came from, as a program tells it ("203.0.113.7", "fe80::1%eth0"): address alone,
+ * protocol 0 and port 0. Returns 0, or -EINVAL for what is no address (a name, nothing at all). */
+int endpoint_parse_host(const char *text, struct endpoint *ret);
+
 int destinations_copy(const struct destinations *from, struct destinations *ret);
 bool destinations_equal(const struct destinations *a, const struct destinations *b);
 void destinations_clear(struct destinations *d);

@@ -363,6 +363,7 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
                 return r;
         save_finished(l, "before the block was removed");
         l->expiry = sd_event_source_disable_unref(l->expiry);
+        lockdown_forget_caller(l);
         lockdown_sever(l, NULL); /* what was queued under the lock must not go out behind it */
         lockdown_collect(l);
         r = lockdown_second_end(l);

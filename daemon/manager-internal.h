@@ -64,9 +64,14 @@ struct lockdown {
         char *second_problem;    /* why the second lock is not in place as it should be, or NULL */
         struct dns_relay *relay; /* with DNS=ADDRESS */
         char *relay_problem;     /* why there is none, or why it does not serve, or NULL */
+        char *sessions_problem;  /* why logins from outside are not ended, or NULL */
         char *save_problem;      /* why the order would not survive a reboot, or NULL */
 
         sd_event_source *expiry;
+
+        char *spared;             /* session the order was given from, until its reply was read; or NULL */
+        bool caller_leaves;       /* … which ends then */
+        sd_event_source *reading; /* until then */
 };
 
 struct manager {
@@ -83,6 +88,7 @@ struct manager {
         struct store *store;
         struct sessions *sessions; /* may be NULL */
         struct units *units;       /* likewise */
+        struct remote *remote;     /* logins from outside that are being ended */
         struct watch *watch;
         struct clock_watch *clock;
         sd_event_source *refresh_timer, *retry_timer, *status_timer;
@@ -171,6 +177,20 @@ void manager_second_sort_out(struct manager *m);
 bool lockdown_find_units(struct lockdown *l);
 /* A unit came or went: what is staged or in force follows. */
 void manager_units_changed(struct manager *m);
+/* ---- manager-remote.c ---- */
+int manager_remote_new(struct manager *m);
+void manager_remote_free(struct manager *m); /* the resolver is still there */
+/* The logins from outside that L's order ends, or would end. The caller frees (remote_sessions_free()). */
+int lockdown_remote_sessions(const struct lockdown *l, struct remote_session **ret, size_t *ret_n);
+/* Ends them, if L is in force and its profile says so; counts, saves and journals. Does not wait for them to
+ * be gone, but looks after them. */
+void lockdown_end_sessions(struct lockdown *l);
+void manager_end_sessions(struct manager *m); /* of all orders in force */
+/* The session that process PID, which gives the order, was started from is left alone until
+ * lockdown_caller_answered(), and as long after that as it takes to read an answer. */
+void lockdown_spare_caller(struct lockdown *l, int pid);
+void lockdown_caller_answered(struct lockdown *l);
+void lockdown_forget_caller(struct lockdown *l);
 
 /* ---- manager-doors.c ---- */
 /* What waits for others on this machine, as far as it could be a door to an order. */

@@ -151,6 +151,7 @@ static int apply(struct lockdown *l, struct membership *answer)
                 if (known)
                         journal_difference(l, &before);
                 lockdown_sever(l, NULL); /* of those who came under it */
+                lockdown_end_sessions(l);
                 manager_update_status(l->manager);
         }
         if (l->order || l->configured) {

@@ -76,6 +76,10 @@ static json_t *order_reply(struct lockdown *l, const struct sever_result *severe
                                                         "out of memory"));
         if (shortened)
                 (void)json_array_append_new(warnings, json_string("shortened to the profile's MaxDuration="));
+        if (l->caller_leaves)
+                (void)json_array_append_new(
+                        warnings,
+                        json_sprintf("your own session (%s) comes from outside and ends now", l->spared));
         if (severed->left == UINT64_MAX)
                 (void)json_array_append_new(warnings, json_string("open connections could not all be cut"));
         else if (severed->left > 0)
@@ -91,10 +95,12 @@ static json_t *order_reply(struct lockdown *l, const struct sever_result *severe
 static void reply(struct order_op *o)
 {
         struct operation op = o->op;
-        json_t *document = order_reply(o->l, &o->severed, false, o->shortened);
+        struct lockdown *l = o->l;
+        json_t *document = order_reply(l, &o->severed, false, o->shortened);
 
         order_op_free(o);
         operation_reply(&op, document);
+        lockdown_caller_answered(l);
 }
 
 static void already_in_force(struct operation *op, struct lockdown *l, const struct order_time *t,
@@ -193,6 +199,8 @@ static int put_in_force(struct order_op *o)
         if (r < 0)
                 return r;
         order = NULL; /* L's now */
+        lockdown_spare_caller(l, o->caller.pid);
+        lockdown_end_sessions(l);
         journal_order(o);
         if (!l->order->ordered_by.name)
                 (void)resolver_names(l->manager->resolver, &o->caller.uid, 1, RESOLVE_DEADLINE,
@@ -327,7 +335,7 @@ static void on_names(void *userdata, int error, const uint32_t *uids, char *cons
         _cleanup_(ruleset_freep) struct ruleset *rules = NULL;
         _cleanup_subjects_ struct subjects s = {0};
         _cleanup_free_ char *text = NULL;
-        uint64_t severs = 0;
+        struct would_end would = {0};
         size_t size = 0;
         FILE *f;
         json_t *document = NULL;
@@ -346,11 +354,13 @@ static void on_names(void *userdata, int error, const uint32_t *uids, char *cons
                 error = ruleset_write_text(rules, true, f);
         if (f && fclose(f) != 0)
                 error = -ENOMEM;
-        (void)lockdown_count_sockets(l, &severs);
+        (void)lockdown_count_sockets(l, &would.sockets);
+        (void)lockdown_remote_sessions(l, &would.sessions, &would.n_sessions);
         if (error >= 0)
-                document = report_dry_run(l, o->planned, text, severs, &table);
+                document = report_dry_run(l, o->planned, text, &would, &table);
         if (document && add_doors(l, document) < 0)
                 document = (json_decref(document), NULL);
+        remote_sessions_free(would.sessions, would.n_sessions);
         order_op_free(o);
         drop_if_unused(l);
         operation_reply(&op, document);

@@ -97,6 +97,7 @@ static void apply_profile(struct manager *m, const struct profile *p, struct mem
         if (l->order) {
                 lockdown_sever(l, NULL); /* what was an allowed destination may not be one any more */
                 lockdown_save(l);
+                lockdown_end_sessions(l);
         } else
                 (void)store_save_membership(m->store, l->name, &l->members);
 }

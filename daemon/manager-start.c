@@ -108,6 +108,7 @@ static void restore(struct lockdown *l, const struct nft_table *table, bool same
                 audit(AUDIT_RESTORED, LOG_NOTICE, l->order, NULL, "%s is in force again, as ordered before",
                       l->name);
         lockdown_sever(l, NULL);
+        lockdown_end_sessions(l);
 }
 
 static const struct nft_table *find_table(const struct nft_table *tables, size_t n, const char *name)

@@ -48,6 +48,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         resolver_cancel(l->manager->resolver, l);
         dns_relay_free(l->relay);
         sd_event_source_disable_unref(l->expiry);
+        lockdown_forget_caller(l);
         membership_clear(&l->members);
         unit_cgroups_clear(&l->units);
         ruleset_free(l->loaded);
@@ -57,6 +58,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         free(l->units_problem);
         free(l->kernel_problem);
         free(l->save_problem);
+        free(l->sessions_problem);
         free(l->second_problem);
         free(l->relay_problem);
         free(l->name);
@@ -214,6 +216,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
                         audit_log(LOG_NOTICE, "%s: their DNS is relayed again", l->name);
                 if (l->order && l->second_problem && !l->kernel_problem)
                         lockdown_second_sync(l);
+                lockdown_end_sessions(l); /* what did not die */
                 if (l->order && l->save_problem) {
                         lockdown_save(l);
                         if (!l->save_problem)
@@ -391,7 +394,7 @@ static int open_edges(struct manager *m, const struct manager_paths *paths, char
         r = units_new(m->event, NULL, on_units_changed, m, &m->units);
         if (r < 0)
                 audit_log(LOG_WARNING, "the control groups of units cannot be searched: %s", strerror(-r));
-        return 0;
+        return manager_remote_new(m);
 }
 
 int manager_new(sd_event *event, const struct manager_paths *paths, struct manager **ret, char **ret_error)
@@ -435,6 +438,7 @@ struct manager *manager_free(struct manager *m)
                 if (l->loaded && !l->order && m->nft)
                         (void)nft_delete(m->nft, l->name, NULL);
         }
+        manager_remote_free(m); /* its last words name orders */
         while (m->n_lockdowns > 0)
                 lockdown_free(m->lockdowns[--m->n_lockdowns]);
         free(m->lockdowns);

@@ -80,6 +80,7 @@ json_t *order_to_json(const struct order *o)
             json_object_set_new(j, "confirm_until", number_to_json(o->confirm_until)) |
             json_object_set_new(j, "confirm_until_boottime", number_to_json(o->confirm_until_boottime)) |
             json_object_set_new(j, "severed", number_to_json(o->severed)) |
+            json_object_set_new(j, "sessions_ended", number_to_json(o->sessions_ended)) |
             json_object_set_new(j, "refused_packets", number_to_json(o->refused_packets)) |
             json_object_set_new(j, "refused_bytes", number_to_json(o->refused_bytes)) |
             add_end_of_life(j, o) | json_object_set_new(j, "profile", profile_to_json(o->profile));
@@ -130,6 +131,12 @@ static int read_u64(const json_t *j, const char *key, uint64_t *ret, struct prob
         if (r == 0)
                 *ret = (uint64_t)v;
         return r;
+}
+
+/* Added later: an order saved before that has none. */
+static int read_sessions_ended(const json_t *j, uint64_t *ret, struct problems *problems)
+{
+        return json_object_get(j, "sessions_ended") ? read_u64(j, "sessions_ended", ret, problems) : 0;
 }
 
 static int read_time(const json_t *j, const char *key, uint64_t *ret, struct problems *problems)
@@ -336,6 +343,7 @@ int order_from_json(const json_t *j, struct order **ret, struct problems *proble
         if ((r = read_life(j, o, problems)) < 0 || (r = read_end(j, o, problems)) < 0 ||
             (r = read_confirmation(j, o, problems)) < 0 ||
             (r = read_u64(j, "severed", &o->severed, problems)) < 0 ||
+            (r = read_sessions_ended(j, &o->sessions_ended, problems)) < 0 ||
             (r = read_u64(j, "refused_packets", &o->refused_packets, problems)) < 0 ||
             (r = read_u64(j, "refused_bytes", &o->refused_bytes, problems)) < 0 ||
             (r = read_end_of_life(j, o, problems)) < 0)

@@ -56,7 +56,8 @@ struct order {
         uint64_t confirm_until, confirm_until_boottime;
         int64_t ordered_boottime; /* ordered_at on the boot clock of boot_id; negative: before that boot */
         char boot_id[33];
-        uint64_t severed; /* sockets destroyed in all */
+        uint64_t severed;        /* sockets destroyed in all */
+        uint64_t sessions_ended; /* RemoteSessions=end: logins from outside, in all */
         /* of a finished order: */
         uint64_t ended_at;
         struct caller ended_by; /* lifted: by whom */

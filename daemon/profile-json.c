@@ -228,6 +228,7 @@ json_t *profile_to_json(const struct profile *p)
                                          json_boolean(*CONST_MEMBER(bool, p, switches[i].offset)));
         r |= set_destinations(j, p, &words_hold);
         r |= json_object_set_new(j, "Forward", json_string(p->forward_deny ? "deny" : "keep"));
+        r |= json_object_set_new(j, "RemoteSessions", json_string(p->end_remote_sessions ? "end" : "keep"));
         r |= json_object_set_new(j, "SecondLock", json_string(p->second_lock ? "auto" : "no"));
         for (size_t i = 0; i < ELEMENTSOF(durations); i++) {
                 uint64_t usec = *CONST_MEMBER(uint64_t, p, durations[i].offset);
@@ -349,6 +350,8 @@ static int read_members(const json_t *j, struct profile *p, struct problems *pro
                 r = read_duration(j, durations[i].key, MEMBER(uint64_t, p, durations[i].offset), problems);
         if (r >= 0)
                 r = read_choice(j, "Forward", "keep", "deny", &p->forward_deny, problems);
+        if (r >= 0)
+                r = read_choice(j, "RemoteSessions", "keep", "end", &p->end_remote_sessions, problems);
         if (r >= 0)
                 r = read_choice(j, "SecondLock", "no", "auto", &p->second_lock, problems);
         return r < 0 ? r : read_places(j, p);

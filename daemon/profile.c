@@ -83,6 +83,7 @@ struct profile *profile_copy(const struct profile *p)
         c->include_root = p->include_root;
         c->forward_deny = p->forward_deny;
         c->sessions = p->sessions;
+        c->end_remote_sessions = p->end_remote_sessions;
         c->second_lock = p->second_lock;
         c->default_duration = p->default_duration;
         c->max_duration = p->max_duration;
@@ -342,8 +343,9 @@ bool profile_same_block(const struct profile *a, const struct profile *b)
 {
         return a->everyone == b->everyone && a->include_root == b->include_root &&
                a->forward_deny == b->forward_deny && a->sessions == b->sessions &&
-               a->second_lock == b->second_lock && same_words(&a->groups, &b->groups) &&
-               same_words(&a->users, &b->users) && same_words(&a->except_users, &b->except_users) &&
+               a->end_remote_sessions == b->end_remote_sessions && a->second_lock == b->second_lock &&
+               same_words(&a->groups, &b->groups) && same_words(&a->users, &b->users) &&
+               same_words(&a->except_users, &b->except_users) &&
                same_words(&a->except_groups, &b->except_groups) && same_words(&a->services, &b->services) &&
                destinations_equal(&a->destinations, &b->destinations);
 }

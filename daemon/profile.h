@@ -23,6 +23,7 @@ struct profile {
         bool forward_deny;
         bool sessions;
         struct words services;                   /* units held to the same destinations; as written */
+        bool end_remote_sessions;                /* RemoteSessions=end, or keep (false, default) */
         bool second_lock;                        /* SecondLock=auto (true, default) or no */
         uint64_t default_duration, max_duration; /* microseconds; 0: none */
         char *file;                              /* where its section begins; NULL for ad-hoc ones */

@@ -184,6 +184,7 @@ static void put_plan(struct builder *b, const struct profile *p)
         put(b, "forward", json_string(p->forward_deny ? "deny" : "keep"));
         put(b, "sessions", json_boolean(p->sessions));
         put(b, "services", words_json(&p->services));
+        put(b, "remote_sessions", json_string(p->end_remote_sessions ? "end" : "keep"));
 }
 
 static json_t *second_lock_json(const struct lockdown *l)
@@ -287,6 +288,7 @@ json_t *report_order(struct lockdown *l, const struct order *o, const struct nam
         if (o->end != END_NEVER)
                 put_time(&b, "until", o->until);
         put(&b, "severed", count(o->severed));
+        put(&b, "sessions_ended", count(o->sessions_ended));
         put(&b, "subjects", subjects_json(l, o->profile, names));
         put_plan(&b, o->profile);
         if (l)
@@ -326,6 +328,8 @@ json_t *report_warnings(const struct lockdown *l)
         if (l->relay_problem)
                 warn(list, "their DNS is refused where it had to be relayed to the address of DNS=: %s",
                      l->relay_problem);
+        if (l->order && l->sessions_problem)
+                warn(list, "%s", l->sessions_problem);
         if (l->save_problem)
                 warn(list, "this order will not survive a reboot, it could not be saved: %s",
                      l->save_problem);
@@ -502,8 +506,31 @@ json_t *report_attempts(const char *profile, const char *order_id, const struct 
         return finish(&b);
 }
 
-json_t *report_dry_run(struct lockdown *l, const struct order *o, const char *ruleset, uint64_t severs,
-                       const struct names *names)
+static json_t *remote_session_json(const struct remote_session *s, const struct names *names)
+{
+        struct builder b = begin();
+
+        put(&b, "session", json_string(s->id));
+        put(&b, "uid", count(s->uid));
+        put_optional(&b, "user", names_find(names, s->uid));
+        put_optional(&b, "from", s->host);
+        return finish(&b);
+}
+
+static json_t *remote_sessions_json(const struct would_end *would, const struct names *names)
+{
+        json_t *list = json_array();
+
+        for (size_t i = 0; list && i < would->n_sessions; i++)
+                if (json_array_append_new(list, remote_session_json(&would->sessions[i], names)) < 0) {
+                        json_decref(list);
+                        return NULL;
+                }
+        return list;
+}
+
+json_t *report_dry_run(struct lockdown *l, const struct order *o, const char *ruleset,
+                       const struct would_end *would, const struct names *names)
 {
         struct builder b = begin(), covers = begin();
         _cleanup_subjects_ struct subjects s = {0};
@@ -518,7 +545,8 @@ json_t *report_dry_run(struct lockdown *l, const struct order *o, const char *ru
         put(&b, "dry_run", json_true());
         put(&b, "ruleset", json_string(ruleset));
         put(&b, "covers", finish(&covers));
-        put(&b, "severs", count(severs));
+        put(&b, "severs", count(would->sockets));
+        put(&b, "ends_sessions", remote_sessions_json(would, names));
         if (o->end != END_NEVER)
                 put_time(&b, "until", o->until);
         put(&b, "warnings", report_warnings(l));

@@ -34,9 +34,14 @@ json_t *report_profiles(struct manager *m);
 json_t *report_history(struct order *const *orders, size_t n);
 json_t *report_attempts(const char *profile, const char *order_id, const struct attempts *a,
                         const struct names *names);
-/* A dry run: RULESET is its text; SEVERS the sockets it would cut. */
-json_t *report_dry_run(struct lockdown *l, const struct order *o, const char *ruleset, uint64_t severs,
-                       const struct names *names);
+/* A dry run: RULESET is its text, WOULD what it would put an end to. */
+struct would_end {
+        uint64_t sockets;
+        struct remote_session *sessions;
+        size_t n_sessions;
+};
+json_t *report_dry_run(struct lockdown *l, const struct order *o, const char *ruleset,
+                       const struct would_end *would, const struct names *names);
 /* USER and TEXT are as the question had them. Whether the destination is on this machine is looked up. */
 struct explain_question {
         const char *user, *text;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <mntent.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -129,27 +130,53 @@ bool cgroup_may_be_directory(const struct dirent *e)
         return (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) && e->d_name[0] != '.';
 }
 
-static int add_tree(int fd, bool below, unsigned depth, struct cgroup_ids *ids)
+static int add_id(int fd, struct cgroup_ids *ids)
+{
+        uint64_t id;
+        int r = cgroup_id_of(fd, &id);
+
+        return r < 0 ? r : ids_append(ids, id);
+}
+
+/* The processes of one control group. A threaded one does not list any: its domain does. */
+static int add_pids(int fd, struct cgroup_ids *ids)
+{
+        int procs = openat(fd, "cgroup.procs", O_RDONLY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+        _cleanup_fclose_ FILE *f = procs < 0 ? NULL : fdopen(procs, "re");
+        _cleanup_free_ char *line = NULL;
+        size_t size = 0;
+
+        if (!f) {
+                if (procs >= 0)
+                        close(procs);
+                return procs >= 0 ? -ENOMEM : 0;
+        }
+        while (r == 0 && getline(&line, &size, f) > 0)
+                r = ids_append(ids, strtoull(line, NULL, 10));
+        return r;
+}
+
+/* Adds what ADD finds in the control group FD (taken over) and, if BELOW, in all inside it. One that goes
+ * away meanwhile is not an error. */
+static int add_tree(int fd, bool below, unsigned depth, int (*add)(int fd, struct cgroup_ids *ids),
+                    struct cgroup_ids *ids)
 {
         _cleanup_(closedirp) DIR *d = cgroup_open_listing(fd);
         const struct dirent *e;
-        uint64_t id;
         int r;
 
         if (!d)
                 return errno == ENOMEM ? -ENOMEM : 0;
-        r = cgroup_id_of(dirfd(d), &id);
-        if (r == 0)
-                r = ids_append(ids, id);
+        r = add(dirfd(d), ids);
         while (r == 0 && below && depth < DEPTH_MAX && (e = readdir(d)))
                 if (cgroup_may_be_directory(e))
-                        r = add_tree(cgroup_open_child(dirfd(d), e->d_name), below, depth + 1, ids);
+                        r = add_tree(cgroup_open_child(dirfd(d), e->d_name), below, depth + 1, add, ids);
         return r == -ENOENT || r == -ENODEV ? 0 : r;
 }
 
 int cgroup_add_tree(int fd, bool below, struct cgroup_ids *ids)
 {
-        return add_tree(fd, below, 0, ids);
+        return add_tree(fd, below, 0, add_id, ids);
 }
 
 static DIR *open_user_slice(const char *root)
@@ -182,6 +209,35 @@ int cgroup_user_slices(const char *root, const struct idset *uids, bool below, u
                 return r;
         }
         cgroup_ids_sort(&ids);
+        *ret = ids.items;
+        *ret_n = ids.n;
+        return 0;
+}
+
+int cgroup_session_pids(const char *root, uint32_t uid, const char *id, uint64_t **ret, size_t *ret_n)
+{
+        _cleanup_(closedirp) DIR *d = open_user_slice(root);
+        char slice[sizeof("user-4294967295.slice")], scope[NAME_MAX + 1];
+        struct cgroup_ids ids = {0};
+        int fd, r;
+
+        if (!d && errno != ENOENT)
+                return -errno;
+        (void)snprintf(slice, sizeof(slice), "user-%" PRIu32 ".slice", uid);
+        if (snprintf(scope, sizeof(scope), "session-%s.scope", id) >= (int)sizeof(scope))
+                return -ENAMETOOLONG;
+        fd = d ? cgroup_open_child(dirfd(d), slice) : -1;
+        if (fd >= 0) {
+                int child = cgroup_open_child(fd, scope);
+
+                close(fd);
+                fd = child;
+        }
+        r = fd >= 0 ? add_tree(fd, true, 0, add_pids, &ids) : 0;
+        if (r < 0) {
+                free(ids.items);
+                return r;
+        }
         *ret = ids.items;
         *ret_n = ids.n;
         return 0;

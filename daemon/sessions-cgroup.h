@@ -16,6 +16,9 @@ int cgroup_find_root(const char *mounts, char **ret);
 /* Ids of ROOT/user.slice/user-UID.slice for UIDS (BELOW: and of all control groups inside them), sorted. The
  * caller frees. 0 and none if there is no user.slice. */
 int cgroup_user_slices(const char *root, const struct idset *uids, bool below, uint64_t **ret, size_t *ret_n);
+/* Processes in ROOT/user.slice/user-UID.slice/session-ID.scope and the control groups inside it. The caller
+ * frees. 0 and none if there is no such scope. */
+int cgroup_session_pids(const char *root, uint32_t uid, const char *id, uint64_t **ret, size_t *ret_n);
 /* "user-1000.slice" → 1000. */
 bool cgroup_parse_slice(const char *name, uint32_t *ret_uid);
 

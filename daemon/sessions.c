@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Two things are watched: logind's list of users (or the place where it will appear), and the directory of
- * the users' control groups, which systemd makes a moment after logind has announced the login. Whatever woke
- * us up, what counts is whether the users or their control groups are others than before. */
+/* Two things are watched: logind's lists of users and of sessions (or the place where they will appear), and
+ * the directory of the users' control groups, which systemd makes a moment after logind has announced the
+ * login. Whatever woke us up, what counts is whether the users or their control groups are others than
+ * before. */
 
 #include "sessions.h"
 #include "sessions-cgroup.h"
+#include "sessions-end.h"
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -14,20 +16,35 @@
 #include <sys/stat.h>
 #include <systemd/sd-login.h>
 
-#define LOGIND_DIR "/run/systemd/users"
+/* What logind keeps, under sd_login_monitor_new()'s names. */
+enum list {
+        LIST_USERS,
+        LIST_SESSIONS,
+        _LIST_MAX,
+};
+
+static const struct {
+        const char *category, *directory;
+} lists[_LIST_MAX] = {
+        [LIST_USERS] = {"uid", "/run/systemd/users"},
+        [LIST_SESSIONS] = {"session", "/run/systemd/sessions"},
+};
+
+#define DIRECTORY_SIZE sizeof("/run/systemd/sessions")
 
 struct sessions {
         sd_event *event;
-        sessions_changed_t callback;
-        void *userdata;
+        sessions_changed_t callback, session_callback;
+        void *userdata, *session_userdata;
         char *cgroup_root; /* NULL: no cgroup2 */
 
-        sd_login_monitor *monitor; /* NULL: no logind yet */
-        sd_event_source *monitor_source;
+        sd_login_monitor *monitors[_LIST_MAX]; /* NULL: no logind yet */
+        sd_event_source *monitor_sources[_LIST_MAX];
         sd_event_source *logind_source; /* waits for it */
         sd_event_source *cgroup_source;
         sd_event_source *settle_source; /* deferred comparison */
         ino_t cgroup_watched;           /* inode of the directory of cgroup_source; 0: none */
+        bool told_of_session;           /* since the last comparison */
 
         struct idset users, slices; /* as the callback knows them */
 };
@@ -105,6 +122,11 @@ static int on_settled(sd_event_source *source, void *userdata)
         (void)watch_logind(s);
         if (changed(s))
                 s->callback(s->userdata);
+        if (s->told_of_session) {
+                s->told_of_session = false;
+                if (s->session_callback)
+                        s->session_callback(s->session_userdata);
+        }
         return 0;
 }
 
@@ -119,10 +141,13 @@ static int on_monitor(sd_event_source *source, int fd, uint32_t events, void *us
 {
         struct sessions *s = userdata;
 
-        (void)source;
         (void)fd;
         (void)events;
-        (void)sd_login_monitor_flush(s->monitor);
+        for (enum list i = 0; i < _LIST_MAX; i++)
+                if (source == s->monitor_sources[i]) {
+                        (void)sd_login_monitor_flush(s->monitors[i]);
+                        s->told_of_session |= i == LIST_SESSIONS;
+                }
         look_again(s);
         return 0;
 }
@@ -135,28 +160,44 @@ static int on_directory(sd_event_source *source, const struct inotify_event *eve
         return 0;
 }
 
-static int open_monitor(struct sessions *s)
+static int open_monitor(struct sessions *s, enum list which)
 {
         sd_login_monitor *monitor;
         int r;
 
-        r = sd_login_monitor_new("uid", &monitor);
+        r = sd_login_monitor_new(lists[which].category, &monitor);
         if (r < 0)
                 return r;
-        r = sd_event_add_io(s->event, &s->monitor_source, sd_login_monitor_get_fd(monitor),
+        r = sd_event_add_io(s->event, &s->monitor_sources[which], sd_login_monitor_get_fd(monitor),
                             (uint32_t)sd_login_monitor_get_events(monitor), on_monitor, s);
         if (r < 0) {
                 sd_login_monitor_unref(monitor);
                 return r;
         }
-        s->monitor = monitor;
+        s->monitors[which] = monitor;
+        s->told_of_session |= which == LIST_SESSIONS; /* of those that began before */
         return 0;
 }
 
-/* The nearest directory above LOGIND_DIR that exists; "/" always does. */
-static void nearest_directory(char path[sizeof(LOGIND_DIR)])
+/* -ENOENT: at least one list is not there yet. */
+static int open_monitors(struct sessions *s)
 {
-        strcpy(path, LOGIND_DIR);
+        int r = 0;
+
+        for (enum list i = 0; i < _LIST_MAX; i++)
+                if (!s->monitors[i]) {
+                        int q = open_monitor(s, i);
+
+                        if (q < 0 && (r == 0 || q != -ENOENT))
+                                r = q;
+                }
+        return r;
+}
+
+/* The nearest directory that exists above those lists that do not; "/" always does. */
+static void nearest_directory(const struct sessions *s, char path[DIRECTORY_SIZE])
+{
+        strcpy(path, lists[s->monitors[LIST_USERS] ? LIST_SESSIONS : LIST_USERS].directory);
         do {
                 char *slash = strrchr(path, '/');
 
@@ -168,10 +209,10 @@ static void nearest_directory(char path[sizeof(LOGIND_DIR)])
  * again until nothing has changed. */
 static int watch_for_logind(struct sessions *s)
 {
-        char path[sizeof(LOGIND_DIR)], nearest[sizeof(LOGIND_DIR)];
+        char path[DIRECTORY_SIZE], nearest[DIRECTORY_SIZE];
         int r;
 
-        nearest_directory(nearest);
+        nearest_directory(s, nearest);
         do {
                 strcpy(path, nearest);
                 s->logind_source = sd_event_source_disable_unref(s->logind_source);
@@ -180,20 +221,20 @@ static int watch_for_logind(struct sessions *s)
                                          s);
                 if (r < 0 && r != -ENOENT)
                         return r;
-                r = open_monitor(s);
-                nearest_directory(nearest);
+                r = open_monitors(s);
+                nearest_directory(s, nearest);
         } while (r == -ENOENT && strcmp(path, nearest) != 0);
         return r == -ENOENT ? 0 : r;
 }
 
-/* The monitor, or a watch for the day it can be had. */
+/* The monitors, or a watch for the day they can be had. */
 static int watch_logind(struct sessions *s)
 {
-        int r = s->monitor ? 0 : open_monitor(s);
+        int r = open_monitors(s);
 
         if (r == -ENOENT)
                 r = watch_for_logind(s);
-        if (s->monitor)
+        if (s->monitors[LIST_USERS] && s->monitors[LIST_SESSIONS])
                 s->logind_source = sd_event_source_disable_unref(s->logind_source);
         return r;
 }
@@ -280,8 +321,15 @@ int sessions_new(sd_event *event, const char *cgroup_root, sessions_changed_t ca
             (r = watch_logind(s)) < 0 || (r = watch_cgroups(s)) < 0)
                 return r;
         (void)changed(s); /* from here on */
+        s->told_of_session = false;
         *ret = TAKE_PTR(s);
         return 0;
+}
+
+void sessions_on_session(struct sessions *s, sessions_changed_t callback, void *userdata)
+{
+        s->session_callback = callback;
+        s->session_userdata = userdata;
 }
 
 struct sessions *sessions_free(struct sessions *s)
@@ -291,8 +339,10 @@ struct sessions *sessions_free(struct sessions *s)
         sd_event_source_disable_unref(s->settle_source);
         sd_event_source_disable_unref(s->cgroup_source);
         sd_event_source_disable_unref(s->logind_source);
-        sd_event_source_disable_unref(s->monitor_source);
-        sd_login_monitor_unref(s->monitor);
+        for (enum list i = 0; i < _LIST_MAX; i++) {
+                sd_event_source_disable_unref(s->monitor_sources[i]);
+                sd_login_monitor_unref(s->monitors[i]);
+        }
         sd_event_unref(s->event);
         idset_clear(&s->users);
         idset_clear(&s->slices);
@@ -344,4 +394,107 @@ int sessions_cgroups_below(struct sessions *s, const struct idset *uids, uint64_
         *ret = NULL;
         *ret_n = 0;
         return 0;
+}
+
+/* ---- sessions from elsewhere ---- */
+
+void remote_sessions_free(struct remote_session *list, size_t n)
+{
+        for (size_t i = 0; i < n; i++) {
+                free(list[i].id);
+                free(list[i].host);
+        }
+        free(list);
+}
+
+/* Whoever logged in is gone, and only what they left running keeps the session: that holds no connection from
+ * elsewhere, and they may use it from here by now. In doubt it is a login. */
+static bool is_over(const struct sessions *s, const char *id, uint32_t uid)
+{
+        _cleanup_free_ uint64_t *pids = NULL;
+        _cleanup_free_ char *state = NULL;
+        size_t n;
+
+        return s->cgroup_root && sd_session_get_state(id, &state) >= 0 && strcmp(state, "closing") == 0 &&
+               cgroup_session_pids(s->cgroup_root, uid, id, &pids, &n) >= 0 && !session_has_login(pids, n);
+}
+
+/* Takes ID over. A session that ends under our eyes is none any more: no error. */
+static int add_remote(const struct sessions *s, char *id, struct remote_session *list, size_t *n)
+{
+        _cleanup_free_ char *owned = id;
+        struct remote_session session = {.id = id};
+        uid_t uid;
+        int r = sd_session_is_remote(id);
+
+        if (r > 0)
+                r = sd_session_get_uid(id, &uid);
+        else if (r == 0)
+                return 0;
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0 || is_over(s, id, uid))
+                return 0;
+        session.uid = uid;
+        r = sd_session_get_remote_host(id, &session.host);
+        if (r == -ENOMEM)
+                return r;
+        TAKE_PTR(owned);
+        list[(*n)++] = session;
+        return 0;
+}
+
+static int compare_sessions(const void *a, const void *b)
+{
+        return strcmp(((const struct remote_session *)a)->id, ((const struct remote_session *)b)->id);
+}
+
+int sessions_remote(struct sessions *s, struct remote_session **ret, size_t *ret_n)
+{
+        _cleanup_free_ char **ids = NULL;
+        struct remote_session *list;
+        size_t n = 0;
+        int all, r = 0;
+
+        all = sd_get_sessions(&ids);
+        if (all == -ENOENT)
+                all = 0;
+        if (all < 0)
+                return all;
+        list = calloc((size_t)all + 1, sizeof(*list));
+        for (int i = 0; i < all; i++) {
+                if (list && r >= 0)
+                        r = add_remote(s, ids[i], list, &n);
+                else
+                        free(ids[i]);
+        }
+        if (!list || r < 0) {
+                remote_sessions_free(list, n);
+                return list ? r : -ENOMEM;
+        }
+        qsort(list, n, sizeof(*list), compare_sessions);
+        *ret = list;
+        *ret_n = n;
+        return 0;
+}
+
+int sessions_of_process(struct sessions *s, pid_t pid, char **ret_id)
+{
+        int r;
+
+        (void)s;
+        r = pid > 0 ? sd_pid_get_session(pid, ret_id) : -ENODATA;
+        return r == -ESRCH || r == -ENOENT || r == -ENXIO ? -ENODATA : r < 0 ? r : 0;
+}
+
+int sessions_end(struct sessions *s, const struct remote_session *session, size_t *ret_n)
+{
+        _cleanup_free_ uint64_t *pids = NULL;
+        size_t n = 0;
+        int r;
+
+        if (!s->cgroup_root)
+                return -EOPNOTSUPP;
+        r = cgroup_session_pids(s->cgroup_root, session->uid, session->id, &pids, &n);
+        return r < 0 ? r : session_kill(session->uid, session->id, pids, n, ret_n);
 }

@@ -25,6 +25,18 @@ CONFIGURATION = lab.CONFIGURATION + """
 Description=A name with a dash in it
 Groups=contractors
 Allow=internal
+
+[Profile remote]
+Groups=staff
+RemoteSessions=end
+
+[Profile operators]
+Groups=lockdown
+RemoteSessions=end
+
+[Profile sessions]
+Groups=staff
+Sessions=yes
 """
 
 
@@ -52,6 +64,7 @@ def populate(directory):
               f"lockdown:x:{lab.LOCKDOWN}:oper\n")
     for person in lab.PEOPLE:
         append("/etc/passwd", f"{person.name}:x:{person.uid}:{person.gid}::/:/bin/sh\n")
+        append("/etc/shadow", f"{person.name}:*:17000:0:99999:7:::\n")
         if person.uid == person.gid:
             groups += f"{person.name}:x:{person.gid}:\n"
     append("/etc/group", groups)
@@ -59,6 +72,7 @@ def populate(directory):
     # Without one the first boot would enable every unit there is ("preset-all").
     write("/etc/machine-id", os.urandom(16).hex() + "\n")
     write("/etc/hostname", "lockdown-boot\n")
+    write("/etc/ssh/sshd_config.d/lockdown.conf", "AuthorizedKeysFile /etc/ssh/everybody.pub\n")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 
-SYSTEMD = ["systemd", "systemd-sysv", "dbus"]
+SYSTEMD = ["systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "openssh-server"]
 LEAVE_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"]
 
 

@@ -130,8 +130,6 @@ static void test_mistakes_one_by_one(void **state)
                 {STAFF "Services=-.slice\n", "lockdownd.conf:3: Services= takes systemd units, not "
                                              "\"-.slice\": that is everything on this "
                                              "machine; see Everyone=yes"},
-                {STAFF "RemoteSessions=end\n",
-                 "lockdownd.conf:3: RemoteSessions=end is not available in this version; remove it"},
                 {STAFF "RemoteSessions=on\n",
                  "lockdownd.conf:3: RemoteSessions= expects keep or end, not \"on\""},
                 {STAFF "DefaultDuration=8\n",

@@ -31,7 +31,8 @@ static void test_defaults(void **state)
         assert_int_equal(p->destinations.allow4.n, 5);
         assert_int_equal(p->destinations.dns, DNS_DENY);
         assert_true(p->second_lock);
-        assert_false(p->everyone || p->include_root || p->forward_deny || p->sessions);
+        assert_false(p->everyone || p->include_root || p->forward_deny || p->sessions ||
+                     p->end_remote_sessions);
         assert_true(p->default_duration == 0 && p->max_duration == 0);
         assert_int_equal(p->line, 1);
         assert_int_equal(p->groups.items[0].line, 2);
@@ -59,6 +60,7 @@ static void test_values(void **state)
         }
         c = load("[Access]\nOrder=\nLift=alice 1000 @night\nStatus=\n"
                  "[Profile p]\n  Users = root bob\nIncludeRoot=yes\nForward=deny\nSecondLock=no\n"
+                 "RemoteSessions=keep\nRemoteSessions=end\n"
                  "LoopbackDeny=\nAllow=\nDNS=10.0.0.53\nDNS=\nDefaultDuration=8h\nDefaultDuration=90min\n"
                  "MaxDuration=1d 12h\nDescription=one\nDescription=two = 2; \"x\" # 3\n",
                  NULL);
@@ -67,7 +69,7 @@ static void test_values(void **state)
         assert_words(&c->access_lift, "alice 1000 @night");
         assert_words(&c->access_status, "root");
         assert_words(&p->users, "root bob");
-        assert_true(p->include_root && p->forward_deny && !p->second_lock);
+        assert_true(p->include_root && p->forward_deny && !p->second_lock && p->end_remote_sessions);
         assert_int_equal(p->loopback_deny.n, 0);
         assert_int_equal(p->destinations.n_loopback_deny, 0);
         assert_null(p->dns);

@@ -202,12 +202,59 @@ static void test_endpoint(void **state)
         assert_int_equal(endpoint_parse(NULL, &(struct endpoint){}), -EINVAL);
 }
 
+/* Where a login came from: the network alone counts, and what is no address cannot be judged. */
+static void test_host(void **state)
+{
+        static const struct {
+                const char *host;
+                int result;
+                bool refused;
+        } table[] = {
+                {"10.1.2.3", 0, false},
+                {"203.0.113.7", 0, true},
+                {"203.0.113.10", 0, true}, /* Allow= has an endpoint there, not the network */
+                {"10.0.0.53", 0, false},
+                {"::ffff:10.1.2.3", 0, false},
+                {"::ffff:203.0.113.7", 0, true},
+                {"fd00::7", 0, false},
+                {"2001:db8::7", 0, true},
+                {"fe80::1%eth0", 0, false},
+                {"127.0.0.1", 0, false},
+                {"::1", 0, false},
+                {"64:ff9b::a01:203", 0, true}, /* NAT64 to an internal address */
+                {"203.0.113.10:443", -EINVAL, false},
+                {"[fd00::7]", -EINVAL, false},
+                {"10.0.0.0/8", -EINVAL, false},
+                {"gateway.example.com", -EINVAL, false},
+                {"10.1.2.3.example.com", -EINVAL, false},
+                {"%eth0", -EINVAL, false},
+                {"", -EINVAL, false},
+                {NULL, -EINVAL, false},
+        };
+        _cleanup_destinations_ struct destinations d = {};
+
+        (void)state;
+        allow(&d, "internal 203.0.113.10:443/tcp");
+        finish(&d);
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                struct endpoint e = {.family = 99};
+
+                if (endpoint_parse_host(table[i].host, &e) != table[i].result)
+                        fail_msg("%s", table[i].host);
+                if (table[i].result < 0)
+                        assert_int_equal(e.family, 99);
+                else if (judgement_refuses(destinations_judge(&d, &e)) != table[i].refused)
+                        fail_msg("%s", table[i].host);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_judge),
                 cmocka_unit_test(test_judge_local),
                 cmocka_unit_test(test_endpoint),
+                cmocka_unit_test(test_host),
         };
 
         return cmocka_run_group_tests_name("judge", tests, NULL, NULL);

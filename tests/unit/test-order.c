@@ -414,6 +414,7 @@ static struct order *full_order(void)
         o->reason = strdup("intrusion\n\"quoted\" ü \x01");
         o->adhoc = true;
         o->severed = 12;
+        o->sessions_ended = 3;
         o->refused_packets = 34;
         o->refused_bytes = UINT64_MAX;
         assert_non_null(o->ordered_by.name);
@@ -438,6 +439,7 @@ static void assert_same(const struct order *a, const struct order *b)
         assert_int_equal(a->until_boottime, b->until_boottime);
         assert_string_equal(a->boot_id, b->boot_id);
         assert_int_equal(a->severed, b->severed);
+        assert_int_equal(a->sessions_ended, b->sessions_ended);
         assert_int_equal(a->refused_packets, b->refused_packets);
         assert_int_equal(a->ended_at, b->ended_at);
         assert_int_equal(a->ended_by.uid, b->ended_by.uid);
@@ -445,7 +447,7 @@ static void assert_same(const struct order *a, const struct order *b)
 
 static void test_json_round_trip(void **state)
 {
-        _cleanup_(order_freep) struct order *o = full_order(), *back = NULL, *ended = NULL;
+        _cleanup_(order_freep) struct order *o = full_order(), *back = NULL, *ended = NULL, *earlier = NULL;
         _cleanup_json_ json_t *j = NULL, *j2 = NULL;
         struct now now = at(T0 + H, 2 * H, BOOT_A);
 
@@ -461,6 +463,9 @@ static void test_json_round_trip(void **state)
         assert_null(back->end_reason);
         assert_int_equal(back->refused_bytes, INT64_MAX);
         assert_null(json_object_get(j, "ended_at"));
+        json_object_del(j, "sessions_ended"); /* as an earlier version saved it */
+        assert_int_equal(order_from_json(j, &earlier, NULL), 0);
+        assert_int_equal(earlier->sessions_ended, 0);
 
         assert_int_equal(order_finish(o, ORDER_EXPIRED, NULL, "time", &now), 0);
         j2 = order_to_json(o);
@@ -535,6 +540,7 @@ static void test_json_strict(void **state)
                 {"until_boottime", "0", "contradict"},
                 {"severed", "-3", "severed"},
                 {"severed", NULL, "severed"},
+                {"sessions_ended", "-1", "sessions_ended"},
                 {"refused_packets", "null", "refused_packets"},
                 {"refused_bytes", "true", "refused_bytes"},
                 {"state", "\"lifted\"", "ended_at"},

@@ -150,6 +150,9 @@ static void test_same_block(void **state)
                 case 8:
                         set(&c->services, "cups.service");
                         break;
+                case 9:
+                        c->end_remote_sessions = true;
+                        break;
                 default:
                         set(&c->loopback_deny, "");
                         finish(c);
@@ -188,7 +191,7 @@ static void test_json(void **state)
         set(&p->except_groups, "oncall");
         set(&p->services, "cups container@*.service");
         set(&p->loopback_deny, "1-9 8080");
-        p->include_root = p->forward_deny = p->sessions = true;
+        p->include_root = p->forward_deny = p->sessions = p->end_remote_sessions = true;
         p->second_lock = false;
         p->default_duration = 90 * USEC_PER_MINUTE;
         p->max_duration = TIMESPAN_MAX;
@@ -254,7 +257,8 @@ static void test_json_defaults(void **state)
                 "\"Allow\": "
                 "[\"internal\"], \"DNS\": \"deny\", \"LoopbackDeny\": [\"3128\", \"8118\", \"9050\"], "
                 "\"Forward\": "
-                "\"keep\", \"SecondLock\": \"auto\", \"DefaultDuration\": \"\", \"MaxDuration\": \"\"}";
+                "\"keep\", \"RemoteSessions\": \"keep\", \"SecondLock\": \"auto\", \"DefaultDuration\": "
+                "\"\", \"MaxDuration\": \"\"}";
         _cleanup_(profile_freep) struct profile *p = make("g", "", NULL), *back = NULL;
         _cleanup_json_ json_t *j = NULL;
         _cleanup_free_ char *text = NULL;

@@ -87,6 +87,7 @@ static void fixture_clear(struct fixture *f)
         free(f->lockdown.members_problem);
         free(f->lockdown.save_problem);
         free(f->lockdown.kernel_problem);
+        free(f->lockdown.sessions_problem);
         config_free(f->config);
 }
 
@@ -158,6 +159,51 @@ static void problems_become_warnings(void **state)
         fixture_clear(&f);
 }
 
+/* Which logins from outside a dry run names: with what is known of each. */
+static void dry_run_names_sessions(void **state)
+{
+        const uint32_t uids[] = {1000};
+        char alice[] = "alice", first[] = "12", second[] = "c3", host[] = "203.0.113.7";
+        char *const names[] = {alice};
+        const struct names table = {.uids = uids, .names = names, .n = 1};
+        struct remote_session sessions[] = {{.id = first, .uid = 1000, .host = host},
+                                            {.id = second, .uid = 1001}};
+        const struct would_end would = {.sockets = 3, .sessions = sessions, .n_sessions = 2};
+        struct fixture f;
+        json_t *document, *expected;
+
+        (void)state;
+        fixture_init(&f);
+        document = report_dry_run(&f.lockdown, f.lockdown.order, "table", &would, &table);
+        assert_non_null(document);
+        expected = json_pack("[{s:s,s:i,s:s,s:s},{s:s,s:i}]", "session", "12", "uid", 1000, "user", "alice",
+                             "from", "203.0.113.7", "session", "c3", "uid", 1001);
+        assert_true(json_equal(json_object_get(document, "ends_sessions"), expected));
+        assert_int_equal(json_integer_value(json_object_get(document, "severs")), 3);
+        json_decref(expected);
+        json_decref(document);
+        fixture_clear(&f);
+}
+
+static void remote_sessions_are_told(void **state)
+{
+        struct fixture f;
+        json_t *order, *warning;
+
+        (void)state;
+        fixture_init(&f);
+        f.lockdown.order->profile->end_remote_sessions = true;
+        f.lockdown.order->sessions_ended = 2;
+        set_problem(&f.lockdown.sessions_problem, "logind is silent");
+        order = report_order(&f.lockdown, f.lockdown.order, NULL);
+        assert_string_equal(json_string_value(json_object_get(order, "remote_sessions")), "end");
+        assert_int_equal(json_integer_value(json_object_get(order, "sessions_ended")), 2);
+        warning = json_array_get(json_object_get(order, "warnings"), 0);
+        assert_string_equal(json_string_value(warning), "logind is silent");
+        json_decref(order);
+        fixture_clear(&f);
+}
+
 static bool explained_as_refused(struct fixture *f, uint32_t uid, const char *destination)
 {
         const struct person p = {.found = true, .self = {.uid = uid}};
@@ -222,6 +268,8 @@ int main(void)
                 cmocka_unit_test(status_adds_what_replaced_tables_counted),
                 cmocka_unit_test(status_of_another_profile_is_not_in_force),
                 cmocka_unit_test(problems_become_warnings),
+                cmocka_unit_test(dry_run_names_sessions),
+                cmocka_unit_test(remote_sessions_are_told),
                 cmocka_unit_test(explain_judges_as_the_rules_do),
                 cmocka_unit_test(missing_names_are_told_with_their_place),
         };

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* Logins and their control groups: a tree made for the test, a real cgroup2 directory where one can be had,
- * and logind's files in a /run of the test's own. */
+ * and logind's files in a /run of the test's own; processes of the test's own that are killed with a session.
+ */
 
 #include "sessions-cgroup.h"
 #include "sessions.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -420,18 +425,199 @@ static void test_logind_appears(void **state)
         }
 }
 
+static void write_session(const char *id, unsigned uid, const char *rest)
+{
+        char path[64];
+        FILE *f = fopen("/run/systemd/sessions/.new", "we");
+
+        assert_non_null(f);
+        fprintf(f, "UID=%u\nACTIVE=1\nSTATE=active\n%s", uid, rest);
+        fclose(f);
+        snprintf(path, sizeof(path), "/run/systemd/sessions/%s", id);
+        assert_int_equal(rename("/run/systemd/sessions/.new", path), 0);
+}
+
+static void on_session(void *userdata)
+{
+        ++*(int *)userdata;
+}
+
+static void test_remote(void **state)
+{
+        struct fixture *f = *state;
+        _cleanup_(sessions_freep) struct sessions *s = NULL;
+        struct remote_session *list;
+        size_t n = 77;
+        int told = 0;
+
+        NEEDS_RUN();
+        assert_int_equal(mkdir("/run/systemd", 0755), 0);
+        assert_int_equal(mkdir("/run/systemd/users", 0755), 0);
+        assert_int_equal(sessions_new(f->event, f->root, on_changed, f, &s), 0);
+        sessions_on_session(s, on_session, &told);
+        assert_int_equal(sessions_remote(s, &list, &n), 0);
+        assert_int_equal(n, 0);
+        remote_sessions_free(list, n);
+
+        assert_int_equal(mkdir("/run/systemd/sessions", 0755), 0); /* after the users: as logind does */
+        assert_int_equal(settle(f), 0);
+        assert_int_equal(told, 1); /* there may have been some already */
+        write_session("4", 1000, "REMOTE=1\nREMOTE_HOST=203.0.113.7\n");
+        write_session("c12", 0, "REMOTE=1\n");
+        write_session("5", 1001, "REMOTE=0\nREMOTE_HOST=203.0.113.8\n");
+        write_session("6", 1002, "");
+        assert_int_equal(settle(f), 0); /* no user that was not there before */
+        assert_int_equal(told, 2);
+        write_session("4", 1000, "REMOTE=1\nREMOTE_HOST=203.0.113.7\nSCOPE=session-4.scope\n");
+        settle(f);
+        assert_int_equal(told, 3); /* what logind adds later may be what counts */
+
+        assert_int_equal(sessions_remote(s, &list, &n), 0);
+        assert_int_equal(n, 2);
+        assert_string_equal(list[0].id, "4");
+        assert_int_equal(list[0].uid, 1000);
+        assert_string_equal(list[0].host, "203.0.113.7");
+        assert_string_equal(list[1].id, "c12");
+        assert_int_equal(list[1].uid, 0);
+        assert_null(list[1].host);
+        remote_sessions_free(list, n);
+        log_in(1000);
+        assert_int_equal(settle(f), 1);
+        assert_int_equal(told, 3);
+}
+
+/* ---- the end of a session ---- */
+
+static const char *const scopes[] = {"user.slice",
+                                     "user.slice/user-61001.slice",
+                                     "user.slice/user-61001.slice/session-7.scope",
+                                     "user.slice/user-61001.slice/session-7.scope/inner",
+                                     "user.slice/user-61001.slice/session-77.scope",
+                                     "user.slice/user-61001.slice/user@61001.service"};
+
+static void join(const struct fixture *f, const char *cgroup)
+{
+        char path[320];
+        FILE *file;
+
+        snprintf(path, sizeof(path), "%s/cgroup.procs", in_root(f, cgroup));
+        file = fopen(path, "we");
+        if (!file || fprintf(file, "0\n") < 0 || fclose(file) != 0)
+                _exit(2);
+}
+
+/* A process in CGROUP; with ELSEWHERE it has a child that went there. It tells when all is in place. */
+static pid_t start_in(const struct fixture *f, const char *cgroup, const char *elsewhere, pid_t *ret_child)
+{
+        int tell[2];
+        pid_t pid, child = 0;
+
+        assert_int_equal(pipe(tell), 0);
+        pid = fork();
+        if (pid == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+                join(f, cgroup);
+                if (elsewhere && (child = fork()) == 0)
+                        join(f, elsewhere);
+                if (elsewhere ? child == 0 : true) {
+                        child = getpid();
+                        if (write(tell[1], &child, sizeof(child)) != sizeof(child))
+                                _exit(2);
+                }
+                alarm(30); /* never left behind, also when a test fails */
+                for (;;)
+                        pause();
+        }
+        close(tell[1]);
+        assert_int_equal(read(tell[0], &child, sizeof(child)), sizeof(child));
+        close(tell[0]);
+        if (ret_child)
+                *ret_child = child;
+        return pid;
+}
+
+/* Waits, not for ever; was it killed? */
+static bool was_killed(pid_t pid)
+{
+        struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+        int status = 0;
+
+        if (poll(&end, 1, 5000) > 0)
+                (void)waitpid(pid, &status, 0);
+        close(end.fd);
+        return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+static void test_end(void **state)
+{
+        struct fixture *f = *state;
+        struct fixture real = {.event = f->event};
+        _cleanup_(sessions_freep) struct sessions *s = NULL;
+        _cleanup_free_ char *mounted = NULL;
+        char id[] = "7", other[] = "8", slash[] = "../user@61001.service";
+        pid_t monitor, inner, moved, neighbour, service;
+        size_t n = 77;
+
+        if (cgroup_find_root("/proc/self/mounts", &mounted) < 0) {
+                print_message("skipped: no cgroup2 here\n");
+                skip();
+        }
+        snprintf(real.root, sizeof(real.root), "%.24s/lockdown-end-%d", mounted, getpid());
+        if (mkdir(real.root, 0755) < 0) {
+                print_message("skipped: no cgroup can be made (%s)\n", strerror(errno));
+                skip();
+        }
+        for (size_t i = 0; i < ELEMENTSOF(scopes); i++)
+                make(&real, scopes[i]);
+        assert_int_equal(sessions_new(f->event, real.root, on_changed, &real, &s), 0);
+        monitor = start_in(&real, scopes[2], scopes[5], &moved);
+        inner = start_in(&real, scopes[3], NULL, NULL);
+        neighbour = start_in(&real, scopes[4], NULL, NULL);
+        service = start_in(&real, scopes[5], NULL, NULL);
+
+        assert_int_equal(sessions_end(s, &(struct remote_session){.id = other, .uid = 61001}, &n), 0);
+        assert_int_equal(n, 0); /* there is none */
+        assert_int_equal(sessions_end(s, &(struct remote_session){.id = id, .uid = 61002}, &n), 0);
+        assert_int_equal(n, 0); /* not of theirs */
+        assert_int_equal(sessions_end(s, &(struct remote_session){.id = slash, .uid = 61001}, &n), 0);
+        assert_int_equal(n, 0);
+        assert_int_equal(sessions_end(s, &(struct remote_session){.id = id, .uid = 61001}, &n), 0);
+        assert_int_equal(n, 3);
+        assert_true(was_killed(monitor));
+        assert_true(was_killed(inner));
+        assert_int_equal(waitpid(neighbour, NULL, WNOHANG), 0);
+        assert_int_equal(waitpid(service, NULL, WNOHANG), 0);
+        assert_int_equal(sessions_end(s, &(struct remote_session){.id = id, .uid = 61001}, &n), 0);
+        assert_int_equal(n, 0);
+
+        /* The moved one's parent is gone: it is ours only if we are the reaper of orphans (see group_setup).
+         */
+        assert_true(was_killed(moved));
+        kill(neighbour, SIGTERM);
+        kill(service, SIGTERM);
+        assert_false(was_killed(neighbour));
+        assert_false(was_killed(service));
+        for (size_t i = ELEMENTSOF(scopes); i-- > 0;)
+                assert_int_equal(rmdir(in_root(&real, scopes[i])), 0);
+        assert_int_equal(rmdir(real.root), 0);
+}
+
 static void test_nothing_at_all(void **state)
 {
         struct fixture *f = *state;
         _cleanup_(sessions_freep) struct sessions *s = NULL;
         _cleanup_idset_ struct idset all = uids_of(0, 100);
         _cleanup_free_ uint64_t *ids = NULL;
+        struct remote_session *list;
         size_t n = 5;
 
         NEEDS_RUN();
         assert_int_equal(sessions_new(f->event, "/tmp/there/is/nothing", on_changed, f, &s), -ENOENT);
         assert_int_equal(sessions_new(f->event, NULL, on_changed, f, &s), 0);
         assert_users(s, 0, NULL);
+        assert_int_equal(sessions_remote(s, &list, &n), 0);
+        assert_int_equal(n, 0);
+        remote_sessions_free(list, n);
         assert_int_equal(sessions_cgroups(s, &all, &ids, &n), 0);
         assert_int_equal(settle(f), 0);
         assert_null(sessions_free(NULL));
@@ -441,6 +627,7 @@ static void test_nothing_at_all(void **state)
 static int group_setup(void **state)
 {
         (void)state;
+        assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
         own_run = geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
                   mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
                   mount("tmpfs", "/run", "tmpfs", 0, "mode=0755") == 0;
@@ -460,6 +647,8 @@ int main(void)
                 WITH_TREE(test_real_cgroup),
                 WITH_TREE(test_logind),
                 WITH_TREE(test_logind_appears),
+                WITH_TREE(test_remote),
+                WITH_TREE(test_end),
                 WITH_TREE(test_nothing_at_all),
         };
 
