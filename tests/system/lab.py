@@ -41,6 +41,7 @@ HOST4, HOST6, WORLD4, WORLD6 = "10.99.0.2", "fd00:99::2", "10.99.0.1", "fd00:99:
 OWN4 = "192.0.2.2"  # a public address of the host's own
 WORLD_LOCAL = ("198.51.100.0/24", "203.0.113.0/24", "10.1.0.0/16", "10.0.0.0/24", "172.16.0.0/16", "192.168.7.0/24",
                "100.64.0.0/16", "2001:db8::/32", "fd00:1::/32")
+EXPERIMENTAL = 0x88B5  # an Ethernet protocol for local use
 LOCAL_PORTS = (53, 853, 3128, 5353, 5355, 8080, 8118, 9050, 9999)
 
 CONFIGURATION = """\
@@ -158,7 +159,7 @@ class Daemon:
 class Lab:
     """To be used in a with statement, or closed in a finally."""
 
-    def __init__(self, configuration=CONFIGURATION, start=True, people=PEOPLE):
+    def __init__(self, configuration=CONFIGURATION, start=True, people=PEOPLE, local_ports=LOCAL_PORTS):
         self.name = f"lockdown-lab-{os.getpid()}-{next(_labs)}"
         self.directory = tempfile.mkdtemp(prefix=self.name + "-")
         self.host = self.world = self.far = self.near = self.marker = self.journal = self.daemon = None
@@ -167,6 +168,7 @@ class Lab:
         self.markers = itertools.count()
         self.boots = itertools.count(1)
         self.wrapper = ()
+        self.local_ports = local_ports
         _sweep()
         try:
             self._files(people)
@@ -253,7 +255,7 @@ class Lab:
         if self.far is None:
             self.far = self.world.spawn(world.serve, [world.CATCH_ALL], "world0")
             self.far.receive()
-        self.near = self.host.spawn(world.serve, LOCAL_PORTS)
+        self.near = self.host.spawn(world.serve, self.local_ports)
         self.near.receive()
         self.marker = self.host.spawn(_marker)
         self.marker.receive()
@@ -276,6 +278,27 @@ class Lab:
         if first:  # any port of any address answers
             self.world.nft("table inet world { chain catch { type nat hook prerouting priority dstnat;\n"
                            f"meta l4proto {{ tcp, udp }} redirect to :{world.CATCH_ALL}\n}}\n}}\n")
+
+    def container(self, number):
+        """Another network namespace behind a veth pair, for which the host forwards, as root makes one for a container.
+        Its processes are in the lab's control group. To be closed."""
+        inside, name = Machine(["net"], self.cgroup), f"in{number}"
+        net4, net6 = f"10.77.{number}", f"fd00:77:{number}:"
+        ip = ["/usr/sbin/ip", "-batch", "-"]
+        try:
+            self.host.check(["/usr/sbin/ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns",
+                             str(inside.anchor.pid)])
+            self.host.check(ip, stdin=f"addr add {net4}.1/24 dev {name}\naddr add {net6}:1/64 dev {name} nodad\n"
+                            f"link set {name} up\n")
+            inside.check(ip, stdin=f"link set lo up\naddr add {net4}.2/24 dev eth0\naddr add {net6}:2/64 dev eth0 nodad\n"
+                         f"link set eth0 up\nroute add default via {net4}.1\nroute add default via {net6}:1\n")
+            self.world.check(ip, stdin=f"route replace {net4}.0/24 via {HOST4}\nroute replace {net6}:/64 via {HOST6}\n")
+            for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                self.host.call(_write, f"/proc/sys/net/{switch}", "1", None)
+        except BaseException:
+            inside.close()
+            raise
+        return inside
 
     def end_tasks(self):
         """Ends what a test started on the host."""
@@ -447,15 +470,15 @@ def seen(packet, spec):
 
 
 def _marker(channel):
-    """Sends a datagram to the world from each CPU."""
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    """Sends a frame to the world from each CPU: as a frame it passes whatever rules there are."""
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     cpus = sorted(os.sched_getaffinity(0))
     channel.send("ready")
     while True:
         _, text = channel.request(None)
         for number, cpu in enumerate(cpus):
             os.sched_setaffinity(0, {cpu})
-            s.sendto(f"{text}{number}.".encode(), (WORLD4, 9))
+            s.sendto(f"{text}{number}.".encode(), ("eth0", EXPERIMENTAL, 0, 0, b"\xff" * 6))
         channel.send(len(cpus))
 
 

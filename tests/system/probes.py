@@ -19,6 +19,7 @@ UDPLITE = 136
 ANYTHING = 253  # a protocol number for experiments
 MPTCP = 262
 TIMEOUT = 2.0
+IPV6_FREEBIND, IPV6_PKTINFO = 78, 50
 
 CHECKSUM_FILLER = b"\0" * 8
 
@@ -107,6 +108,42 @@ def probe(spec, timeout=TIMEOUT):
 
 def probe_all(specs, timeout=TIMEOUT):
     return [probe(s, timeout) for s in specs]
+
+
+def attempt(function, *args):
+    """Calls it; returns what kept it from being done, or None."""
+    try:
+        function(*args)
+        return None
+    except OSError as e:
+        return errno.errorcode.get(e.errno, str(e))
+
+
+def chosen_source(source, kind, protocol=0):
+    """An IPv6 socket with a source address that need not be this machine's."""
+    s = socket.socket(socket.AF_INET6, kind, protocol)
+    s.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    s.bind((source, 0))
+    s.setblocking(False)
+    return s
+
+
+def _packet_with_source(source, dst, payload):
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    information = socket.inet_pton(socket.AF_INET6, source) + struct.pack("I", 0)
+    s.sendmsg([payload], [(socket.IPPROTO_IPV6, IPV6_PKTINFO, information)], 0, (dst, 4999))
+
+
+def reflect_all(source, targets, payload):
+    """Has each of TARGETS answer the packets of many kinds to SOURCE, with PAYLOAD in the answer."""
+    echo = struct.pack("!BBHHH", 128, 0, 0, 0, 1) + payload
+    for dst in targets:
+        for port in (4999, 8080):  # somebody answers at the second
+            attempt(lambda: chosen_source(source, socket.SOCK_DGRAM).sendto(payload, (dst, port)))
+        attempt(lambda: chosen_source(source, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6).sendto(echo, (dst, 0)))
+        attempt(lambda: chosen_source(source, socket.SOCK_STREAM).connect((dst, 8080)))
+        attempt(_packet_with_source, source, dst, payload)
 
 
 def stream(channel, dst, dport, interval=0.002, name="stream"):

@@ -324,16 +324,8 @@ def test_each_of_several_orders_holds_by_itself(lab):
 def test_forward_deny(labs):
     """A container behind this host: with Forward=deny it loses the outside, too; with the default it does not."""
     own = labs("[Profile keep]\nGroups=staff\n[Profile deny]\nGroups=staff\nForward=deny\n")
-    container = lab_.Machine(["net"])
+    container = own.container(1)
     try:
-        ip = ["/usr/sbin/ip", "-batch", "-"]
-        own.host.check(["/usr/sbin/ip", "link", "add", "ve-c", "type", "veth", "peer", "name", "eth0", "netns",
-                        str(container.anchor.pid)])
-        own.host.check(ip, stdin="addr add 10.98.0.1/24 dev ve-c\nlink set ve-c up\n")
-        own.host.call(lab_._write, "/proc/sys/net/ipv4/ip_forward", "1", None)
-        container.check(ip, stdin="addr add 10.98.0.2/24 dev eth0\nlink set eth0 up\nroute add default via 10.98.0.1\n")
-        own.world.check(ip, stdin=f"route add 10.98.0.0/24 via {HOST4}\n")
-
         def through(dst):
             spec = own.spec("tcp", dst)
             mark = own.mark()

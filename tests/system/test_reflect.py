@@ -3,51 +3,21 @@
 
 import itertools
 import socket
-import struct
 
 import checks
+import probes
 from lab import ALICE, BOB, HOST6, INTERNAL6, INTERNET6
 from netlab import wait_for
 
 CHOSEN = "2001:db8:dead::1"  # where the answer is to go: the person's own server on the internet
-IPV6_FREEBIND, IPV6_PKTINFO = 78, 50
 _attempts = itertools.count(1)
-
-
-def _bound(kind, protocol=0):
-    s = socket.socket(socket.AF_INET6, kind, protocol)
-    s.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-    s.bind((CHOSEN, 0))
-    s.settimeout(0.5)
-    return s
-
-
-def _with_source(dst, port, payload):
-    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    s.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-    source = socket.inet_pton(socket.AF_INET6, CHOSEN) + struct.pack("I", 0)
-    s.sendmsg([payload], [(socket.IPPROTO_IPV6, IPV6_PKTINFO, source)], 0, (dst, port))
-
-
-def _send(payload):
-    echo = struct.pack("!BBHHH", 128, 0, 0, 0, 1) + payload
-    for dst in (INTERNET6, HOST6, "::1", INTERNAL6):
-        for attempt in (lambda: _bound(socket.SOCK_DGRAM).sendto(payload, (dst, 4999)),
-                        lambda: _bound(socket.SOCK_DGRAM).sendto(payload, (dst, 8080)),  # somebody answers there
-                        lambda: _bound(socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6).sendto(echo, (dst, 0)),
-                        lambda: _bound(socket.SOCK_STREAM).connect((dst, 8080)),
-                        lambda: _with_source(dst, 4999, payload)):
-            try:
-                attempt()
-            except OSError:
-                pass
 
 
 def _reflected(lab, who):
     """What arrived that carries the payload, wherever it comes from and goes to."""
     tag = b"reflected %d:" % next(_attempts)  # an answer to an earlier attempt may still be under way
     mark = lab.mark()
-    lab.host.call(_send, tag + b"x" * 400, who=who)
+    lab.host.call(probes.reflect_all, CHOSEN, (INTERNET6, HOST6, "::1", INTERNAL6), tag + b"x" * 400, who=who)
     return [p for p in lab.packets(mark) if tag in p.payload]
 
 
