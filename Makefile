@@ -138,10 +138,10 @@ demo: deps ## as root: see a lockdown from beginning to end, in network namespac
 check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
-	@tools/check --logs '$(B)/check' unit sanitize system boot -- $(MAKE) --no-print-directory B='$(B)'
+	@tools/check --logs '$(B)/check' unit sanitize system leaks boot -- $(MAKE) --no-print-directory B='$(B)'
 
 ## Single kinds of tests
-.PHONY: unit-programs unit golden golden-update sanitize-programs sanitize system boot bench
+.PHONY: unit-programs unit golden golden-update sanitize-programs sanitize system leaks compare boot bench
 unit-programs: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## unit tests, golden ones included
 	@tools/unit-tests $(UNIT_BIN)
@@ -160,6 +160,10 @@ sanitize: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 system: all $(B)/tests/lockdownd-unowned ## as root: the daemon and real packets in network namespaces
 	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run
+leaks: all $(B)/tests/lockdownd-unowned ## as root: every way out there is, played against the daemon, and a table of what arrived
+	@BUILD='$(abspath $(B))' tests/leaks/run
+compare: all $(B)/tests/lockdownd-unowned ## as root: the same, with other tools' locks beside it (those that are installed)
+	@BUILD='$(abspath $(B))' tests/leaks/run --compare
 boot: all ## as root: the units on a booted Debian tree (systemd-nspawn), driven with systemctl
 	@BUILD='$(abspath $(B))' tests/boot/run
 bench: all ## as root: measurements
