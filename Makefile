@@ -102,6 +102,15 @@ $(B)/tests/lockdownd-unowned: $(B)/tests/nft-unowned.o $(filter-out $(B)/daemon/
 	$(call say,LINK  $@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@
 
+# … and on those without the egress hook.
+$(B)/tests/nft-no-frames.o: daemon/nft.c $(B)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC    $< (no egress hook))
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -DFRAMES=0 -MMD -MP -c $< -o $@
+$(B)/tests/lockdownd-no-frames: $(B)/tests/nft-no-frames.o $(filter-out $(B)/daemon/nft.o,$(DAEMON_OBJ)) $(COMMON_OBJ)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@
+
 # A unit test names the functions it wraps in a comment "// wrap: name name".
 $(B)/tests/unit/test-ctl-%: $(B)/tests/unit/test-ctl-%.o $(CTL_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
@@ -158,7 +167,7 @@ sanitize-programs:
 sanitize: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory $(SANITIZED) unit
 
-system: all $(B)/tests/lockdownd-unowned ## as root: the daemon and real packets in network namespaces
+system: all $(B)/tests/lockdownd-unowned $(B)/tests/lockdownd-no-frames ## as root: the daemon and real packets in network namespaces
 	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run
 leaks: all $(B)/tests/lockdownd-unowned ## as root: every way out there is, played against the daemon, and a table of what arrived
 	@BUILD='$(abspath $(B))' tests/leaks/run

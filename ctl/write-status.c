@@ -235,6 +235,7 @@ static void write_locks(FILE *f, const json_t *order, const struct style *s)
         const char *why = field_text(order, "save_error");
 
         write_lock(f, "nftables", field_text(locks, "nftables"), s);
+        write_lock(f, "Packet sockets", field_text(locks, "packet_sockets"), s);
         write_lock(f, "Second lock", field_text(locks, "second_lock"), s);
         write_lock(f, "Sender lock", field_text(locks, "sender_lock"), s);
         write_namespaces(f, order, s);

@@ -42,6 +42,7 @@ int lockdown_build(const struct lockdown *l, const struct profile *p, const stru
                                        .destinations = &p->destinations,
                                        .relay_port = lockdown_relay_port(l),
                                        .forward_deny = p->forward_deny,
+                                       .frames = !nft_why_no_frames(l->manager->nft),
                                        .reset_established = !sever_can_destroy(l->manager->sever),
                                        .session_cgroups = cgroups,
                                        .n_session_cgroups = n_cgroups,
@@ -441,6 +442,30 @@ void lockdown_arm_expiry(struct lockdown *l)
                                       on_expiry, l);
         if (r < 0)
                 audit_log(LOG_ERR, "%s: no timer for its end (%s): lift it by hand", l->name, strerror(-r));
+}
+
+/* ---- devices ---- */
+
+static void cover_devices(struct lockdown *l)
+{
+        _cleanup_free_ char *error = NULL;
+        int r = nft_cover_devices(l->manager->nft, l->loaded, &error);
+
+        if (r >= 0) {
+                set_problem(&l->frames_problem, NULL);
+                return;
+        }
+        if (!l->frames_problem)
+                audit_log(LOG_ERR, "%s: frames of its people are not refused at every device: %s", l->name,
+                          error ? error : strerror(-r));
+        set_problem(&l->frames_problem, "%s", error ? error : strerror(-r));
+}
+
+void manager_cover_devices(struct manager *m)
+{
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->loaded && m->lockdowns[i]->engaged && !m->lockdowns[i]->kernel_problem)
+                        cover_devices(m->lockdowns[i]);
 }
 
 /* ---- tables that others can change ---- */

@@ -7,6 +7,7 @@
 #include "audit.h"
 #include "clock.h"
 #include "config.h"
+#include "device-watch.h"
 #include "dns-relay.h"
 #include "doors-judge.h"
 #include "manager.h"
@@ -60,6 +61,7 @@ struct lockdown {
         struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours */
         bool engaged;
         char *kernel_problem; /* why the kernel does not hold what it should, or NULL */
+        char *frames_problem; /* why frames are not refused at every device, or NULL */
         bool second_engaged;
         char *second_problem;    /* why the second lock is not in place as it should be, or NULL */
         struct dns_relay *relay; /* with DNS=ADDRESS */
@@ -80,6 +82,7 @@ struct manager {
         int lock_fd; /* held for life: one daemon at a time */
         struct nft *nft;
         struct nft_watch *nft_watch;     /* NULL where tables are owned */
+        struct device_watch *devices;    /* NULL where frames are not judged */
         struct sever *sever;             /* NULL where the kernel cannot */
         sd_event_source *second_prepare; /* programs for the next order are loaded in a quiet moment */
         struct second_lock *second;      /* NULL where there is none: */
@@ -161,6 +164,8 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
 void lockdown_arm_expiry(struct lockdown *l);
 /* Somebody changed tables of ours: what is in force and differs is put right. */
 void manager_check_tables(struct manager *m, const char *program, uint32_t pid);
+/* Devices came, went or have other names: the hooks at devices of what is in force follow. */
+void manager_cover_devices(struct manager *m);
 
 /* ---- manager-second.c ---- */
 /* Brings the second lock in line with order, plan and members; what goes wrong stands in second_problem. */

@@ -334,6 +334,7 @@ static void on_names(void *userdata, int error, const uint32_t *uids, char *cons
         const struct names table = {.uids = uids, .names = names, .n = error < 0 ? 0 : n};
         _cleanup_(ruleset_freep) struct ruleset *rules = NULL;
         _cleanup_subjects_ struct subjects s = {0};
+        _cleanup_words_ struct words devices = {0};
         _cleanup_free_ char *text = NULL;
         struct would_end would = {0};
         size_t size = 0;
@@ -351,7 +352,9 @@ static void on_names(void *userdata, int error, const uint32_t *uids, char *cons
         if (error >= 0)
                 error = lockdown_build(l, l->profile, &s, &rules);
         if (error >= 0)
-                error = ruleset_write_text(rules, true, f);
+                error = nft_list_devices(&devices);
+        if (error >= 0)
+                error = ruleset_write_text(rules, true, &devices, f);
         if (f && fclose(f) != 0)
                 error = -ENOMEM;
         (void)lockdown_count_sockets(l, &would.sockets);

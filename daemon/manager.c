@@ -61,6 +61,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         free(l->sessions_problem);
         free(l->second_problem);
         free(l->relay_problem);
+        free(l->frames_problem);
         free(l->name);
         free(l);
         return NULL;
@@ -223,6 +224,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
                                 audit_log(LOG_NOTICE, "%s: saved; it survives a reboot now", l->name);
                 }
         }
+        manager_cover_devices(m); /* also what nobody told of */
         return rearm(source, RETRY_INTERVAL);
 }
 
@@ -319,6 +321,25 @@ static void on_tables_changed(void *userdata, const char *program, uint32_t pid)
         manager_check_tables(userdata, program, pid);
 }
 
+static void on_devices_changed(void *userdata)
+{
+        manager_cover_devices(userdata);
+}
+
+static void watch_devices(struct manager *m)
+{
+        int r;
+
+        if (nft_why_no_frames(m->nft)) {
+                audit_log(LOG_WARNING, "what packet sockets write is not judged: %s",
+                          nft_why_no_frames(m->nft));
+                return;
+        }
+        r = device_watch_new(m->event, on_devices_changed, m, &m->devices);
+        if (r < 0)
+                audit_log(LOG_ERR, "devices that appear will be noticed late: %s", strerror(-r));
+}
+
 static void open_second_lock(struct manager *m)
 {
         int r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
@@ -378,6 +399,7 @@ static int open_edges(struct manager *m, const struct manager_paths *paths, char
                         audit_log(LOG_ERR, "changes that others make to the tables will not be noticed: %s",
                                   strerror(-r));
         }
+        watch_devices(m);
         open_second_lock(m);
         r = resolver_new(m->event, paths->executable, &m->resolver);
         if (r >= 0)
@@ -457,6 +479,7 @@ struct manager *manager_free(struct manager *m)
         sever_close(m->sever);
         second_lock_close(m->second);
         free(m->second_problem);
+        device_watch_free(m->devices);
         nft_watch_free(m->nft_watch);
         nft_close(m->nft);
         store_close(m->store);

@@ -97,11 +97,13 @@ static void read_again(void *userdata)
         reader->attempts.n = reader->before;
 }
 
-static int read_attempts_set(struct nft *n, const char *table, enum rs_set_id id, struct reader *reader)
+static int read_attempts_set(struct nft *n, uint8_t family, const char *table, enum rs_set_id id,
+                             struct reader *reader)
 {
         reader->id = id;
         reader->before = reader->attempts.n;
         return nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETSETELEM,
+                                                 .family = family,
                                                  .dump = true,
                                                  .table = table,
                                                  .name = rs_set_info(id)->name,
@@ -131,14 +133,30 @@ static int read_totals(const struct nlmsghdr *message, void *userdata)
         return r;
 }
 
-static int ask_totals(struct nft *n, const char *table, struct totals *ret)
+static int ask_totals(struct nft *n, uint8_t family, const char *table, struct totals *ret)
 {
         return nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETOBJ,
+                                                 .family = family,
                                                  .table = table,
                                                  .name = RS_COUNTER,
                                                  .object = NFT_OBJECT_COUNTER,
                                                  .answer = read_totals,
                                                  .userdata = ret});
+}
+
+/* Of packets, and of frames where there is a table for them. */
+static int ask_all_totals(struct nft *n, const char *table, struct totals *ret)
+{
+        struct totals packets = {0}, frames = {0};
+        int r = ask_totals(n, NFPROTO_INET, table, &packets);
+
+        if (r < 0)
+                return r;
+        r = n->no_frames ? 0 : ask_totals(n, NFPROTO_NETDEV, table, &frames);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        *ret = (struct totals){packets.packets + frames.packets, packets.bytes + frames.bytes};
+        return 0;
 }
 
 int nft_read_refused(struct nft *n, const char *name, uint64_t *ret_packets, uint64_t *ret_bytes)
@@ -149,7 +167,7 @@ int nft_read_refused(struct nft *n, const char *name, uint64_t *ret_packets, uin
 
         if (!table)
                 return -ENOMEM;
-        r = ask_totals(n, table, &t);
+        r = ask_all_totals(n, table, &t);
         if (r < 0)
                 return r;
         *ret_packets = t.packets;
@@ -192,29 +210,46 @@ static void sort_for_people(struct attempts *a)
                 qsort(a->items, a->n, sizeof(*a->items), compare_for_people);
 }
 
+/* Without the totals. */
+static int read_family(struct nft *n, uint8_t family, const char *table, struct attempts *ret)
+{
+        struct reader reader = {0};
+        int r = read_attempts_set(n, family, table, SET_ATTEMPTS4, &reader);
+
+        if (r == 0)
+                r = read_attempts_set(n, family, table, SET_ATTEMPTS6, &reader);
+        if (r < 0)
+                attempts_clear(&reader.attempts);
+        else
+                *ret = reader.attempts;
+        return r;
+}
+
 int nft_read_attempts(struct nft *n, const char *name, struct attempts *ret)
 {
         _cleanup_free_ char *table = nft_table_name(name);
-        struct reader reader = {0};
+        _cleanup_attempts_ struct attempts packets = {0}, frames = {0};
         struct totals t = {0};
         int r;
 
         if (!table)
                 return -ENOMEM;
-        r = read_attempts_set(n, table, SET_ATTEMPTS4, &reader);
-        if (r == 0)
-                r = read_attempts_set(n, table, SET_ATTEMPTS6, &reader);
+        r = read_family(n, NFPROTO_INET, table, &packets);
+        if (r == 0 && !n->no_frames) {
+                r = read_family(n, NFPROTO_NETDEV, table, &frames);
+                if (r == 0 || r == -ENOENT)
+                        r = attempts_merge(&packets, &frames);
+        }
         /* After the sets: so that the total is never less than its parts. */
         if (r == 0)
-                r = ask_totals(n, table, &t);
-        if (r < 0) {
-                attempts_clear(&reader.attempts);
+                r = ask_all_totals(n, table, &t);
+        if (r < 0)
                 return r;
-        }
-        reader.attempts.packets = t.packets;
-        reader.attempts.bytes = t.bytes;
-        sort_for_people(&reader.attempts);
-        *ret = reader.attempts;
+        packets.packets = t.packets;
+        packets.bytes = t.bytes;
+        sort_for_people(&packets);
+        *ret = packets;
+        packets = (struct attempts){0};
         return 0;
 }
 

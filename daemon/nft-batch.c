@@ -61,7 +61,7 @@ void nft_batch_add(struct nft_batch *b, const struct nlmsghdr *message)
 
 void nft_batch_begin(struct nft_batch *b, struct nft *n, const char *table)
 {
-        *b = (struct nft_batch){.nft = n, .table = table};
+        *b = (struct nft_batch){.nft = n, .table = table, .family = NFPROTO_INET};
         if (!make_room(b))
                 return;
         b->first_sequence = n->sequence + 1;
@@ -75,7 +75,7 @@ struct nlmsghdr *nft_batch_message(struct nft_batch *b, uint16_t type, uint16_t 
         if (!make_room(b))
                 return NULL;
         b->objects[b->n_objects++] = (struct nft_batch_object){what, name};
-        return nftnl_nlmsg_build_hdr(b->buffer + b->length, type, NFPROTO_INET, flags | NLM_F_ACK,
+        return nftnl_nlmsg_build_hdr(b->buffer + b->length, type, b->family, flags | NLM_F_ACK,
                                      ++b->nft->sequence);
 }
 

@@ -23,7 +23,8 @@ static int send_question(struct nft *n, const struct nft_question *q)
 {
         _Alignas(struct nlmsghdr) char buffer[1024] = {0}; /* the padding behind attributes, too */
         uint16_t flags = q->dump ? NLM_F_DUMP : NLM_F_ACK;
-        struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, q->type, NFPROTO_INET, flags, ++n->sequence);
+        uint8_t family = q->family ? q->family : NFPROTO_INET;
+        struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, q->type, family, flags, ++n->sequence);
 
         /* In every kind of question the table is attribute 1, the object's name 2, its type 3. */
         if ((q->table && !mnl_attr_put_strz_check(message, sizeof(buffer), NFTA_OBJ_TABLE, q->table)) ||
@@ -111,10 +112,13 @@ static int read_table(const struct nlmsghdr *message, void *userdata)
         return r;
 }
 
-int nft_table_state(struct nft *n, const char *table, struct nft_table_state *ret)
+const uint8_t nft_families[2] = {NFPROTO_INET, NFPROTO_NETDEV};
+
+int nft_table_state(struct nft *n, uint8_t family, const char *table, struct nft_table_state *ret)
 {
         struct nft_table_state state = {0};
         int r = nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETTABLE,
+                                                  .family = family,
                                                   .table = table,
                                                   .answer = read_table,
                                                   .userdata = &state});
@@ -125,19 +129,47 @@ int nft_table_state(struct nft *n, const char *table, struct nft_table_state *re
         return 0;
 }
 
+int nft_is_present(struct nft *n, const char *table, struct nft_presence *ret)
+{
+        struct nft_presence p = {{false}};
+
+        for (size_t i = 0; i < ELEMENTSOF(nft_families); i++) {
+                struct nft_table_state state;
+                int r = nft_table_state(n, nft_families[i], table, &state);
+
+                if (r < 0)
+                        return r;
+                p.in[i] = state.exists;
+        }
+        *ret = p;
+        return 0;
+}
+
+bool nft_is_anywhere(const struct nft_presence *p)
+{
+        return p->in[0] || p->in[1];
+}
+
+static void free_chain(struct nft_chain_state *chain)
+{
+        free(chain->table);
+        free(chain->name);
+        free(chain->type);
+        free(chain->device);
+}
+
 void nft_chain_list_clear(struct nft_chain_list *l)
 {
-        for (size_t i = 0; i < l->n; i++) {
-                free(l->items[i].table);
-                free(l->items[i].name);
-                free(l->items[i].type);
-        }
+        for (size_t i = 0; i < l->n; i++)
+                free_chain(&l->items[i]);
         free(l->items);
         *l = (struct nft_chain_list){0};
 }
 
 struct chain_reader {
         const char *table;
+        uint8_t family;
+        size_t before; /* how many there were of other families */
         struct nft_chain_list list;
 };
 
@@ -145,7 +177,8 @@ static void forget_chains(void *userdata)
 {
         struct chain_reader *reader = userdata;
 
-        nft_chain_list_clear(&reader->list);
+        while (reader->list.n > reader->before)
+                free_chain(&reader->list.items[--reader->list.n]);
 }
 
 static int take_comment(const struct nftnl_udata *attribute, void *userdata)
@@ -171,7 +204,7 @@ static void copy_order(struct nft_chain_state *to, const struct nftnl_chain *c)
                 (void)nftnl_udata_parse(data, length, take_comment, to);
 }
 
-static int copy_chain(struct nft_chain_list *l, const struct nftnl_chain *c)
+static int copy_chain(struct nft_chain_list *l, uint8_t family, const struct nftnl_chain *c)
 {
         struct nft_chain_state *grown = reallocarray(l->items, l->n + 1, sizeof(*grown)), *to;
         bool base = nftnl_chain_is_set(c, NFTNL_CHAIN_HOOKNUM);
@@ -180,7 +213,8 @@ static int copy_chain(struct nft_chain_list *l, const struct nftnl_chain *c)
                 return -ENOMEM;
         l->items = grown;
         to = &grown[l->n++];
-        *to = (struct nft_chain_state){.table = strdup(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE)),
+        *to = (struct nft_chain_state){.family = family,
+                                       .table = strdup(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE)),
                                        .name = strdup(nftnl_chain_get_str(c, NFTNL_CHAIN_NAME))};
         if (base) {
                 const char *type = nftnl_chain_get_str(c, NFTNL_CHAIN_TYPE);
@@ -190,6 +224,11 @@ static int copy_chain(struct nft_chain_list *l, const struct nftnl_chain *c)
                 to->policy = nftnl_chain_get_u32(c, NFTNL_CHAIN_POLICY);
                 to->priority = nftnl_chain_get_s32(c, NFTNL_CHAIN_PRIO);
                 copy_order(to, c);
+        }
+        if (nftnl_chain_is_set(c, NFTNL_CHAIN_DEV)) {
+                to->device = strdup(nftnl_chain_get_str(c, NFTNL_CHAIN_DEV));
+                if (!to->device)
+                        return -ENOMEM;
         }
         return to->table && to->name && (!base || to->type) ? 0 : -ENOMEM;
 }
@@ -205,7 +244,7 @@ static int read_chain(const struct nlmsghdr *message, void *userdata)
         if (nftnl_chain_nlmsg_parse(message, c) < 0)
                 r = -EBADMSG;
         else if (!reader->table || strcmp(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE), reader->table) == 0)
-                r = copy_chain(&reader->list, c);
+                r = copy_chain(&reader->list, reader->family, c);
         nftnl_chain_free(c);
         return r;
 }
@@ -213,12 +252,18 @@ static int read_chain(const struct nlmsghdr *message, void *userdata)
 int nft_read_chains(struct nft *n, const char *table, struct nft_chain_list *ret)
 {
         struct chain_reader reader = {.table = table};
-        int r = nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETCHAIN,
-                                                  .dump = true,
-                                                  .answer = read_chain,
-                                                  .again = forget_chains,
-                                                  .userdata = &reader});
+        int r = 0;
 
+        for (size_t i = 0; r == 0 && i < (n->no_frames ? 1 : ELEMENTSOF(nft_families)); i++) {
+                reader.family = nft_families[i];
+                reader.before = reader.list.n;
+                r = nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETCHAIN,
+                                                      .family = reader.family,
+                                                      .dump = true,
+                                                      .answer = read_chain,
+                                                      .again = forget_chains,
+                                                      .userdata = &reader});
+        }
         if (r < 0)
                 nft_chain_list_clear(&reader.list);
         else

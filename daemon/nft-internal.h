@@ -8,7 +8,9 @@
 #include "ruleset-internal.h"
 #include <libmnl/libmnl.h>
 #include <libnftnl/rule.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <net/if.h>
 
 #ifndef NFT_TABLE_F_PERSIST
 #define NFT_TABLE_F_PERSIST 0x4 /* Linux 6.9 */
@@ -20,6 +22,7 @@ struct nft {
         uint32_t sequence;
         uint32_t table_flags; /* what tables are created with */
         size_t send_buffer;   /* of the socket, bytes */
+        char *no_frames;      /* why family netdev is of no use here; NULL: it is */
 };
 
 /* nft-batch.c: one transaction. Its functions do nothing after the first failure, which nft_batch_send()
@@ -27,6 +30,7 @@ struct nft {
 struct nft_batch {
         struct nft *nft;
         const char *table; /* named in errors; borrowed */
+        uint8_t family;    /* of what is written: NFPROTO_INET until it is changed */
         char *buffer;
         size_t length, capacity;
         struct nft_batch_object *objects; /* one a message */
@@ -53,6 +57,7 @@ void nft_batch_clear(struct nft_batch *b);
 typedef int (*nft_answer_t)(const struct nlmsghdr *message, void *userdata);
 struct nft_question {
         uint16_t type;     /* NFT_MSG_GET… */
+        uint8_t family;    /* 0: NFPROTO_INET */
         bool dump;         /* all that match, else the one named */
         const char *table; /* may be NULL with DUMP */
         const char *name;  /* of the object in the table; may be NULL */
@@ -66,7 +71,9 @@ int nft_ask(struct nft *n, const struct nft_question *q);
 /* The base chains of a table are its hooks. */
 #define NFT_ORDER_COMMENT "order " /* followed by the id */
 struct nft_chain_state {
+        uint8_t family;
         char *table, *name, *type; /* TYPE: NULL unless it is a base chain */
+        char *device;              /* that it is hooked up at, or NULL */
         char order[33];            /* id of the order that engaged it, or empty */
         uint32_t hooknum, policy;
         int32_t priority;
@@ -75,7 +82,7 @@ struct nft_chain_list {
         struct nft_chain_state *items;
         size_t n;
 };
-/* The chains of all inet tables, or of TABLE. RET must be zeroed. */
+/* The chains of all tables, or of TABLE, in families inet and netdev. RET must be zeroed. */
 int nft_read_chains(struct nft *n, const char *table, struct nft_chain_list *ret);
 void nft_chain_list_clear(struct nft_chain_list *l);
 
@@ -84,7 +91,14 @@ struct nft_table_state {
         uint32_t flags;
         uint32_t owner; /* port id of the socket that owns it, 0: none */
 };
-int nft_table_state(struct nft *n, const char *table, struct nft_table_state *ret);
+int nft_table_state(struct nft *n, uint8_t family, const char *table, struct nft_table_state *ret);
+/* The families in which a lockdown has tables. */
+extern const uint8_t nft_families[2];
+struct nft_presence {
+        bool in[2]; /* of nft_families */
+};
+int nft_is_present(struct nft *n, const char *table, struct nft_presence *ret);
+bool nft_is_anywhere(const struct nft_presence *p);
 char *nft_table_name(const char *profile); /* newly allocated */
 
 /* nft-set.c: sets and their elements. */
@@ -95,24 +109,35 @@ void nft_put_elements(struct nft_batch *b, uint16_t type, const char *table, enu
 void nft_flush_set(struct nft_batch *b, const char *table, enum rs_set_id id);
 uint32_t nft_set_flags(enum rs_set_id id);
 /* Reads the elements of a set as a ruleset has them. -ENOENT: no such set; -EBADMSG: they make no sense. */
-int nft_read_set(struct nft *n, const char *table, enum rs_set_id id, struct rs_set *ret);
+int nft_read_set(struct nft *n, uint8_t family, const char *table, enum rs_set_id id, struct rs_set *ret);
 /* A key between the kernel's form and a ruleset's, in place (its own inverse). */
 void nft_swap_key(enum rs_set_id id, uint8_t *key);
 /* The elements of A that B does not have. RET must be zeroed. */
 int nft_set_without(const struct rs_set *a, const struct rs_set *b, enum rs_set_id id, struct rs_set *ret);
 
 /* nft-rule.c: NULL when out of memory. The caller frees with nftnl_rule_free(). */
-struct nftnl_rule *nft_rule_new(const char *table, const char *chain, const struct rs_rule *rule);
+struct nftnl_rule *nft_rule_new(uint8_t family, const char *table, const char *chain,
+                                const struct rs_rule *rule);
 
 /* nft-objects.c */
 void nft_put_table(struct nft_batch *b, const char *table, uint32_t flags);
-void nft_delete_table(struct nft_batch *b, const char *table);
+void nft_delete_table(struct nft_batch *b, const char *table); /* in the batch's family */
+void nft_delete_tables(struct nft_batch *b, const char *table, const struct nft_presence *where);
 void nft_put_counter(struct nft_batch *b, const char *table);
 void nft_delete_counter(struct nft_batch *b, const char *table);
-/* ORDER: id written as the comment of a base chain; may be empty. */
-void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id, const char *order);
+/* ORDER: id written as the comment of a base chain; may be empty. DEVICE: of an egress chain, else NULL. */
+struct nft_device {
+        unsigned index;
+        char name[IF_NAMESIZE];
+        char chain[32]; /* that hooks up there */
+        bool hooked;    /* see nft_find_hooked() */
+};
+void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id, const char *order,
+                   const struct nft_device *device);
 void nft_delete_chain(struct nft_batch *b, const char *table, const char *name);
-void nft_put_rules(struct nft_batch *b, const char *table, enum rs_chain_id id, const struct rs_chain *c);
+/* NAME: NULL for the chain's own. */
+void nft_put_rules(struct nft_batch *b, const char *table, enum rs_chain_id id, const char *name,
+                   const struct rs_chain *c);
 void nft_flush_rules(struct nft_batch *b, const char *table, enum rs_chain_id id);
 
 /* Calls WITH for every element in an answer to NFT_MSG_GETSETELEM until it fails. */
@@ -130,14 +155,35 @@ int nft_copy_value(const struct nlattr *attribute, uint8_t *value, size_t length
 
 void nft_say(char **ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* nft-devices.c */
+/* The devices of this network namespace at this moment, sorted by index. */
+struct nft_devices {
+        struct nft_device *items;
+        size_t n;
+};
+int nft_read_devices(struct nft_devices *ret);
+void nft_devices_clear(struct nft_devices *d);
+/* Adds the chain that hooks FRAMES up at D. */
+void nft_put_device_hook(struct nft_batch *b, const char *table, const struct ruleset *frames,
+                         const char *order, const struct nft_device *d);
+/* Marks the devices that a chain of CHAINS is hooked up at, under the name they have now. */
+void nft_find_hooked(struct nft_devices *d, const struct nft_chain_list *chains);
+
 /* nft-replace.c */
-/* ORDER as for nft_put_chain(). */
-void nft_put_hooks(struct nft_batch *b, const char *table, const struct ruleset *r, const char *order);
+/* ORDER as for nft_put_chain(). DEVICES: where R's rules for frames are hooked up. */
+void nft_put_hooks(struct nft_batch *b, const char *table, const struct ruleset *r, const char *order,
+                   const struct nft_devices *devices);
+/* Switches hooks by BUILD, which fills the batch, with the devices of the moment; again where they changed
+ * meanwhile, and at last without any rather than not at all. */
+typedef void (*nft_build_t)(struct nft_batch *b, const struct nft_devices *devices, const void *userdata);
+int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, nft_build_t build,
+                   const void *userdata, char **ret_error);
 void nft_delete_hooks(struct nft_batch *b, const struct nft_chain_list *chains);
 /* The table that stands in for TABLE while that is changed: newly allocated. */
 #define HOLD_PREFIX "lockdownd.hold."
 char *nft_hold_name(const char *table);
 
+#define _cleanup_devices_ _cleanup_(nft_devices_clear)
 #define _cleanup_chain_list_ _cleanup_(nft_chain_list_clear)
 #define _cleanup_batch_ _cleanup_(nft_batch_clear)
 #define _cleanup_rs_set_ _cleanup_(rs_set_clear)

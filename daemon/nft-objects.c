@@ -52,6 +52,16 @@ void nft_delete_table(struct nft_batch *b, const char *table)
         send_table(b, NFT_MSG_DELTABLE, 0, "the removal", t);
 }
 
+void nft_delete_tables(struct nft_batch *b, const char *table, const struct nft_presence *where)
+{
+        for (size_t i = 0; i < ELEMENTSOF(nft_families); i++) {
+                b->family = nft_families[i];
+                if (where->in[i])
+                        nft_delete_table(b, table);
+        }
+        b->family = NFPROTO_INET;
+}
+
 static void send_counter(struct nft_batch *b, uint16_t type, uint16_t flags, const char *what,
                          const char *table)
 {
@@ -134,22 +144,25 @@ static int set_order_comment(struct nftnl_chain *c, const char *order)
         return 0;
 }
 
-void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id, const char *order)
+void nft_put_chain(struct nft_batch *b, const char *table, enum rs_chain_id id, const char *order,
+                   const struct nft_device *device)
 {
         const struct rs_chain_info *info = rs_chain_info(id);
-        struct nftnl_chain *c = chain_new(table, info->name);
+        const char *name = device ? device->chain : info->name;
+        struct nftnl_chain *c = chain_new(table, name);
 
         if (c && rs_chain_is_base(id)) {
                 nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, info->hooknum);
                 nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, info->priority);
                 nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
                 if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, info->type) < 0 ||
+                    (device && nftnl_chain_set_str(c, NFTNL_CHAIN_DEV, device->name) < 0) ||
                     set_order_comment(c, order) < 0) {
                         nftnl_chain_free(c);
                         c = NULL;
                 }
         }
-        send_chain(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, "chain", info->name, c);
+        send_chain(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, "chain", name, c);
 }
 
 void nft_delete_chain(struct nft_batch *b, const char *table, const char *name)
@@ -157,12 +170,13 @@ void nft_delete_chain(struct nft_batch *b, const char *table, const char *name)
         send_chain(b, NFT_MSG_DELCHAIN, 0, "the removal of chain", name, chain_new(table, name));
 }
 
-void nft_put_rules(struct nft_batch *b, const char *table, enum rs_chain_id id, const struct rs_chain *c)
+void nft_put_rules(struct nft_batch *b, const char *table, enum rs_chain_id id, const char *name,
+                   const struct rs_chain *c)
 {
-        const char *name = rs_chain_info(id)->name;
-
+        if (!name)
+                name = rs_chain_info(id)->name;
         for (size_t i = 0; i < c->n; i++) {
-                struct nftnl_rule *rule = nft_rule_new(table, name, &c->rules[i]);
+                struct nftnl_rule *rule = nft_rule_new(b->family, table, name, &c->rules[i]);
                 struct nlmsghdr *message = nft_batch_message(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND,
                                                              "a rule of chain", name);
 

@@ -23,7 +23,7 @@ static uint16_t get16(const uint8_t *p)
 /* Reads a set that may be missing; PRESENT says whether it is there. */
 static int read_optional(struct nft *n, const char *table, enum rs_set_id id, struct rs_set *ret)
 {
-        int r = nft_read_set(n, table, id, ret);
+        int r = nft_read_set(n, NFPROTO_INET, table, id, ret);
 
         return r == -ENOENT ? 0 : r;
 }
@@ -162,7 +162,7 @@ int nft_read_relay_port(struct nft *n, const char *name, uint16_t *ret)
 {
         _cleanup_free_ char *table = nft_table_name(name);
         _cleanup_rs_set_ struct rs_set s = {0};
-        int r = table ? nft_read_set(n, table, SET_RELAY4, &s) : -ENOMEM;
+        int r = table ? nft_read_set(n, NFPROTO_INET, table, SET_RELAY4, &s) : -ENOMEM;
 
         if (r < 0)
                 return r;
@@ -230,7 +230,7 @@ int nft_read_back(struct nft *n, const char *name, struct subjects *ret_subjects
 
         if (!table)
                 return -ENOMEM;
-        r = nft_table_state(n, table, &state);
+        r = nft_table_state(n, NFPROTO_INET, table, &state);
         if (r == 0 && !state.exists)
                 r = -ENOENT;
         if (r == 0)

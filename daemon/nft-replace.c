@@ -30,16 +30,22 @@ static void put_chains(struct nft_batch *b, const char *table, const struct rule
                        const char *order)
 {
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
-                if (r->chains[i].present && rs_chain_is_base(i) == base)
-                        nft_put_chain(b, table, i, order);
+                if (r->chains[i].present && rs_chain_is_base(i) == base && i != CHAIN_EGRESS)
+                        nft_put_chain(b, table, i, order, NULL);
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
-                if (r->chains[i].present && rs_chain_has_rules(i, false) != base)
-                        nft_put_rules(b, table, i, &r->chains[i]);
+                if (r->chains[i].present && rs_chain_has_rules(i, false) != base && i != CHAIN_EGRESS)
+                        nft_put_rules(b, table, i, NULL, &r->chains[i]);
 }
 
-void nft_put_hooks(struct nft_batch *b, const char *table, const struct ruleset *r, const char *order)
+void nft_put_hooks(struct nft_batch *b, const char *table, const struct ruleset *r, const char *order,
+                   const struct nft_devices *devices)
 {
+        b->family = NFPROTO_INET;
         put_chains(b, table, r, true, order);
+        b->family = NFPROTO_NETDEV;
+        for (size_t i = 0; r->frames && i < devices->n; i++)
+                nft_put_device_hook(b, table, r->frames, order, &devices->items[i]);
+        b->family = NFPROTO_INET;
 }
 
 /* Empties a chain that has no rules while the table is staged. */
@@ -53,16 +59,19 @@ static void empty_if_tracked(struct nft_batch *b, const char *table, const char 
 void nft_delete_hooks(struct nft_batch *b, const struct nft_chain_list *chains)
 {
         for (size_t i = 0; i < chains->n; i++) {
+                b->family = chains->items[i].family;
                 if (chains->items[i].type)
                         nft_delete_chain(b, chains->items[i].table, chains->items[i].name);
                 else
                         empty_if_tracked(b, chains->items[i].table, chains->items[i].name);
         }
+        b->family = NFPROTO_INET;
 }
 
-/* The whole table, but for its hooks. */
+/* Both tables, but for their hooks. */
 static void put_staged(struct nft_batch *b, const char *table, const struct ruleset *r)
 {
+        b->family = r->family;
         nft_put_table(b, table, b->nft->table_flags);
         nft_put_counter(b, table);
         for (unsigned i = 0; i < _SET_MAX; i++) {
@@ -72,13 +81,16 @@ static void put_staged(struct nft_batch *b, const char *table, const struct rule
                 nft_put_elements(b, NFT_MSG_NEWSETELEM, table, i, &r->sets[i]);
         }
         put_chains(b, table, r, false, "");
+        if (r->frames)
+                put_staged(b, table, r->frames);
+        b->family = NFPROTO_INET;
 }
 
 /* What there is of a table and its hold. */
 struct site {
         struct nft *nft;
         char *table, *hold;
-        bool table_exists, hold_exists;
+        struct nft_presence table_is, hold_is;
         struct nft_chain_list table_chains, hold_chains;
 };
 
@@ -93,25 +105,20 @@ static void site_clear(struct site *s)
 
 static int read_site(struct nft *n, const char *table, struct site *s, char **ret_error)
 {
-        struct nft_table_state state, hold_state;
         int r = -ENOMEM;
 
         *s = (struct site){.nft = n, .table = strdup(table), .hold = nft_hold_name(table)};
         if (s->table && s->hold)
-                r = nft_table_state(n, s->table, &state);
+                r = nft_is_present(n, s->table, &s->table_is);
         if (r == 0)
-                r = nft_table_state(n, s->hold, &hold_state);
+                r = nft_is_present(n, s->hold, &s->hold_is);
         if (r == 0)
                 r = nft_read_chains(n, s->table, &s->table_chains);
         if (r == 0)
                 r = nft_read_chains(n, s->hold, &s->hold_chains);
-        if (r < 0) {
+        if (r < 0)
                 nft_say(ret_error, "could not ask for table %s: %s", table, strerror(-r));
-                return r;
-        }
-        s->table_exists = state.exists;
-        s->hold_exists = hold_state.exists;
-        return 0;
+        return r;
 }
 
 static bool is_hooked(const struct nft_chain_list *chains)
@@ -135,43 +142,59 @@ static const char *hooked_order(const struct site *s)
 }
 
 /* Step 1. */
-static int stage_hold(const struct site *s, const struct ruleset *r, char **ret_error)
-{
-        _cleanup_batch_ struct nft_batch b = {0};
-
-        nft_batch_begin(&b, s->nft, s->hold);
-        if (s->hold_exists)
-                nft_delete_table(&b, s->hold);
-        put_staged(&b, s->hold, r);
-        return nft_batch_send(&b, ret_error);
-}
-
-static void drop_hold(const struct site *s)
-{
-        _cleanup_batch_ struct nft_batch b = {0};
-
-        nft_batch_begin(&b, s->nft, s->hold);
-        nft_delete_table(&b, s->hold);
-        (void)nft_batch_send(&b, NULL);
-}
-
-/* Step 2. */
-static int switch_to_hold(const struct site *s, const struct ruleset *r, const char *order, char **ret_error)
+static int stage_hold(struct site *s, const struct ruleset *r, char **ret_error)
 {
         _cleanup_batch_ struct nft_batch b = {0};
         int e;
 
         nft_batch_begin(&b, s->nft, s->hold);
-        nft_put_hooks(&b, s->hold, r, order);
-        nft_delete_hooks(&b, &s->table_chains);
+        nft_delete_tables(&b, s->hold, &s->hold_is);
+        put_staged(&b, s->hold, r);
         e = nft_batch_send(&b, ret_error);
+        if (e == 0)
+                s->hold_is = (struct nft_presence){{true, r->frames != NULL}};
+        return e;
+}
+
+static void drop_hold(struct site *s)
+{
+        _cleanup_batch_ struct nft_batch b = {0};
+
+        nft_batch_begin(&b, s->nft, s->hold);
+        nft_delete_tables(&b, s->hold, &s->hold_is);
+        if (nft_batch_send(&b, NULL) == 0)
+                s->hold_is = (struct nft_presence){{false}};
+}
+
+/* A change of hooks: what is known beside the devices. */
+struct hooking {
+        const struct site *site;
+        const struct ruleset *r;
+        const char *order;
+        bool hold; /* … is to go */
+};
+
+static void build_switch_to_hold(struct nft_batch *b, const struct nft_devices *devices, const void *userdata)
+{
+        const struct hooking *h = userdata;
+
+        nft_put_hooks(b, h->site->hold, h->r, h->order, devices);
+        nft_delete_hooks(b, &h->site->table_chains);
+}
+
+/* Step 2. */
+static int switch_to_hold(struct site *s, const struct ruleset *r, const char *order, char **ret_error)
+{
+        const struct hooking h = {.site = s, .r = r, .order = order};
+        int e = nft_send_hooks(s->nft, s->hold, r, build_switch_to_hold, &h, ret_error);
+
         if (e < 0)
                 drop_hold(s);
         return e;
 }
 
 /* Lets the hold refuse in place of the table. One left by a daemon that died meanwhile does so already. */
-static int take_hold(const struct site *s, const struct ruleset *r, const char *order, char **ret_error)
+static int take_hold(struct site *s, const struct ruleset *r, const char *order, char **ret_error)
 {
         int e;
 
@@ -181,17 +204,22 @@ static int take_hold(const struct site *s, const struct ruleset *r, const char *
         return e < 0 ? e : switch_to_hold(s, r, order, ret_error);
 }
 
+static void build_hook_up(struct nft_batch *b, const struct nft_devices *devices, const void *userdata)
+{
+        const struct hooking *h = userdata;
+
+        nft_put_hooks(b, h->site->table, h->r, h->order, devices);
+        if (h->hold)
+                nft_delete_tables(b, h->site->hold, &h->site->hold_is);
+}
+
 /* Step 4; also the second half of any change into an engaged table. */
 static int hook_up(const struct site *s, const struct ruleset *r, const char *order, bool hold,
                    char **ret_error)
 {
-        _cleanup_batch_ struct nft_batch b = {0};
+        const struct hooking h = {.site = s, .r = r, .order = order, .hold = hold};
 
-        nft_batch_begin(&b, s->nft, s->table);
-        nft_put_hooks(&b, s->table, r, order);
-        if (hold)
-                nft_delete_table(&b, s->hold);
-        return nft_batch_send(&b, ret_error);
+        return nft_send_hooks(s->nft, s->table, r, build_hook_up, &h, ret_error);
 }
 
 static int create(const struct site *s, const struct ruleset *r, bool drop, char **ret_error)
@@ -199,10 +227,9 @@ static int create(const struct site *s, const struct ruleset *r, bool drop, char
         _cleanup_batch_ struct nft_batch b = {0};
 
         nft_batch_begin(&b, s->nft, s->table);
-        if (s->table_exists)
-                nft_delete_table(&b, s->table);
-        if (drop && s->hold_exists)
-                nft_delete_table(&b, s->hold);
+        nft_delete_tables(&b, s->table, &s->table_is);
+        if (drop)
+                nft_delete_tables(&b, s->hold, &s->hold_is);
         put_staged(&b, s->table, r);
         return nft_batch_send(&b, ret_error);
 }
@@ -255,24 +282,33 @@ static void put_difference(struct nft_batch *b, uint16_t message, const char *ta
 }
 
 /* HOOKED: the table refuses meanwhile. */
+static void put_changes(struct nft_batch *b, const char *table, const struct ruleset *old,
+                        const struct ruleset *new, bool hooked)
+{
+        b->family = new->family;
+        /* Removals first: a range that grows must not meet its former self. */
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                put_difference(b, NFT_MSG_DELSETELEM, table, i, &old->sets[i], &new->sets[i]);
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                put_difference(b, NFT_MSG_NEWSETELEM, table, i, &new->sets[i], &old->sets[i]);
+        /* Rules that ask a set only when it is not empty, or between bounds. Hooks never differ. */
+        for (unsigned i = 0; i < _CHAIN_MAX; i++) {
+                if (rs_chain_equal(&old->chains[i], &new->chains[i]) || !rs_chain_has_rules(i, hooked))
+                        continue;
+                nft_flush_rules(b, table, i);
+                nft_put_rules(b, table, i, NULL, &new->chains[i]);
+        }
+}
+
 static int change(const struct site *s, const struct ruleset *old, const struct ruleset *new, bool hooked,
                   char **ret_error)
 {
         _cleanup_batch_ struct nft_batch b = {0};
 
         nft_batch_begin(&b, s->nft, s->table);
-        /* Removals first: a range that grows must not meet its former self. */
-        for (unsigned i = 0; i < _SET_MAX; i++)
-                put_difference(&b, NFT_MSG_DELSETELEM, s->table, i, &old->sets[i], &new->sets[i]);
-        for (unsigned i = 0; i < _SET_MAX; i++)
-                put_difference(&b, NFT_MSG_NEWSETELEM, s->table, i, &new->sets[i], &old->sets[i]);
-        /* Rules that ask a set only when it is not empty, or between bounds. Hooks never differ. */
-        for (unsigned i = 0; i < _CHAIN_MAX; i++) {
-                if (rs_chain_equal(&old->chains[i], &new->chains[i]) || !rs_chain_has_rules(i, hooked))
-                        continue;
-                nft_flush_rules(&b, s->table, i);
-                nft_put_rules(&b, s->table, i, &new->chains[i]);
-        }
+        put_changes(&b, s->table, old, new, hooked);
+        if (new->frames)
+                put_changes(&b, s->table, old->frames, new->frames, hooked);
         return nft_batch_send(&b, ret_error);
 }
 

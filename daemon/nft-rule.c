@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libnftnl/expr.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_nat.h>
@@ -14,6 +15,7 @@
 struct writer {
         struct nftnl_rule *rule;
         bool failed;
+        uint8_t family;
         uint32_t nfproto, l4proto; /* already asked for in this rule, 0: not */
 };
 
@@ -158,10 +160,18 @@ static void compare_data(struct writer *w, uint32_t op, const void *data, uint32
 
 static void require_nfproto(struct writer *w, uint8_t nfproto)
 {
+        uint16_t protocol = htons(nfproto == NFPROTO_IPV4 ? ETH_P_IP : ETH_P_IPV6);
+
         if (w->nfproto == nfproto)
                 return;
-        load_meta(w, NFT_META_NFPROTO, 0);
-        compare_data(w, NFT_CMP_EQ, &nfproto, sizeof(nfproto));
+        /* To family netdev each packet is of its own family. */
+        if (w->family == NFPROTO_NETDEV) {
+                load_meta(w, NFT_META_PROTOCOL, 0);
+                compare_data(w, NFT_CMP_EQ, &protocol, sizeof(protocol));
+        } else {
+                load_meta(w, NFT_META_NFPROTO, 0);
+                compare_data(w, NFT_CMP_EQ, &nfproto, sizeof(nfproto));
+        }
         w->nfproto = nfproto;
 }
 
@@ -187,6 +197,7 @@ static void require(struct writer *w, enum rs_field field)
         case FIELD_IP6_SADDR:
         case FIELD_IP6_DADDR:
         case FIELD_ROUTING_HEADER:
+        case FIELD_NEXT_HEADER:
                 require_nfproto(w, NFPROTO_IPV6);
                 break;
         case FIELD_TCP_RST:
@@ -202,8 +213,34 @@ static void require(struct writer *w, enum rs_field field)
         }
 }
 
+#define LINK NFT_PAYLOAD_LL_HEADER
 #define NETWORK NFT_PAYLOAD_NETWORK_HEADER
 #define TRANSPORT NFT_PAYLOAD_TRANSPORT_HEADER
+
+/* What only frames are asked for. */
+static void load_of_frame(struct writer *w, enum rs_field field, size_t word)
+{
+        switch (field) {
+        case FIELD_ROUTED:
+                return load_meta(w, NFT_META_RTCLASSID, word);
+        case FIELD_DEVICE_TYPE:
+                return load_meta(w, NFT_META_OIFTYPE, word);
+        case FIELD_PROTOCOL:
+                return load_meta(w, NFT_META_PROTOCOL, word);
+        case FIELD_ETHER_TYPE:
+                return load_payload(w, LINK, 12, 2, word);
+        case FIELD_TAG:
+                return load_payload(w, LINK, 14, 1, word);
+        case FIELD_TAGGED_TYPE:
+                return load_payload(w, LINK, 16, 2, word);
+        case FIELD_NEXT_HEADER:
+                return load_payload(w, NETWORK, 6, 1, word);
+        case FIELD_IP6_DPORT:
+                return load_payload(w, NETWORK, 42, 2, word);
+        default:
+                w->failed = true;
+        }
+}
 
 /* Loads a field into the registers from WORD on. */
 static void load(struct writer *w, enum rs_field field, size_t word)
@@ -250,12 +287,9 @@ static void load(struct writer *w, enum rs_field field, size_t word)
                 return load_presence(w, NFT_EXTHDR_OP_IPV4, 131 /* IPOPT_LSRR */, word);
         case FIELD_SSRR:
                 return load_presence(w, NFT_EXTHDR_OP_IPV4, 137 /* IPOPT_SSRR */, word);
-        case FIELD_NONE:
-        case FIELD_CGROUP: /* see load_key(): it takes the level */
-        case FIELD_CONSTANT:
-                break;
+        default:
+                return load_of_frame(w, field, word);
         }
-        w->failed = true;
 }
 
 static bool is_id(enum rs_field field)
@@ -281,8 +315,15 @@ static uint32_t put_value(enum rs_field field, enum rs_op op, uint32_t value, ui
         case FIELD_SOURCE:
                 value = RTN_LOCAL;
                 break;
+        case FIELD_DEVICE_TYPE:
+                memcpy(data, &(uint16_t){(uint16_t)value}, 2);
+                return 2;
         case FIELD_DPORT:
         case FIELD_CT_ASKED_PORT:
+        case FIELD_PROTOCOL:
+        case FIELD_ETHER_TYPE:
+        case FIELD_TAGGED_TYPE:
+        case FIELD_IP6_DPORT:
                 memcpy(data, &(uint16_t){htons((uint16_t)value)}, 2);
                 return 2;
         case FIELD_TCP_RST:
@@ -291,6 +332,7 @@ static uint32_t put_value(enum rs_field field, enum rs_op op, uint32_t value, ui
                 return 1;
         case FIELD_IIF:
         case FIELD_OIF:
+        case FIELD_ROUTED:
                 break;
         default:
                 data[0] = (uint8_t)value;
@@ -318,6 +360,8 @@ static void write_compare(struct writer *w, const struct rs_statement *s)
         compare_data(w, ops[s->op], data, length);
         if (field == FIELD_NFPROTO && s->op == OP_EQ)
                 w->nfproto = s->value;
+        if (field == FIELD_PROTOCOL && s->op == OP_EQ)
+                w->nfproto = s->value == ETH_P_IP ? NFPROTO_IPV4 : NFPROTO_IPV6;
         if (field == FIELD_L4PROTO && s->op == OP_EQ)
                 w->l4proto = s->value;
 }
@@ -457,13 +501,14 @@ static void write_statement(struct writer *w, const struct rs_statement *s)
         }
 }
 
-struct nftnl_rule *nft_rule_new(const char *table, const char *chain, const struct rs_rule *rule)
+struct nftnl_rule *nft_rule_new(uint8_t family, const char *table, const char *chain,
+                                const struct rs_rule *rule)
 {
-        struct writer w = {.rule = nftnl_rule_alloc()};
+        struct writer w = {.rule = nftnl_rule_alloc(), .family = family};
 
         if (!w.rule)
                 return NULL;
-        nftnl_rule_set_u32(w.rule, NFTNL_RULE_FAMILY, NFPROTO_INET);
+        nftnl_rule_set_u32(w.rule, NFTNL_RULE_FAMILY, family);
         if (nftnl_rule_set_str(w.rule, NFTNL_RULE_TABLE, table) < 0 ||
             nftnl_rule_set_str(w.rule, NFTNL_RULE_CHAIN, chain) < 0)
                 w.failed = true;

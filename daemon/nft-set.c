@@ -429,12 +429,13 @@ static int pair_up(struct reader *reader, struct rs_set *ret)
         return 0;
 }
 
-int nft_read_set(struct nft *n, const char *table, enum rs_set_id id, struct rs_set *ret)
+int nft_read_set(struct nft *n, uint8_t family, const char *table, enum rs_set_id id, struct rs_set *ret)
 {
         _cleanup_rs_set_ struct rs_set set = {0};
         struct reader reader = {.id = id,
                                 .step = is_tree(id) ? rs_key_length(id) + 1 : rs_element_length(id)};
         int r = nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETSETELEM,
+                                                  .family = family,
                                                   .dump = true,
                                                   .table = table,
                                                   .name = rs_set_info(id)->name,

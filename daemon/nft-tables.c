@@ -102,24 +102,17 @@ void nft_tables_free(struct nft_table *tables, size_t n)
         free(tables);
 }
 
-int nft_adopt(struct nft *n, const char *name, char **ret_error)
+/* The table in one family. -ENOENT: none. */
+static int adopt(struct nft *n, uint8_t family, const char *table, char **ret_error)
 {
-        _cleanup_free_ char *table = nft_table_name(name);
         _cleanup_batch_ struct nft_batch b = {0};
         struct nft_table_state state;
-        int r;
+        int r = nft_table_state(n, family, table, &state);
 
-        if (ret_error)
-                *ret_error = NULL;
-        if (!table)
-                return -ENOMEM;
-        r = nft_table_state(n, table, &state);
         if (r < 0)
                 return r;
-        if (!state.exists) {
-                nft_say(ret_error, "there is no table %s to take over", table);
+        if (!state.exists)
                 return -ENOENT;
-        }
         if (!nft_owns_tables(n) || state.owner == n->portid)
                 return 0;
         if (state.owner > 0) {
@@ -131,6 +124,26 @@ int nft_adopt(struct nft *n, const char *name, char **ret_error)
         }
         /* To say it again in the same words is to take it over. */
         nft_batch_begin(&b, n, table);
+        b.family = family;
         nft_put_table(&b, table, n->table_flags);
         return nft_batch_send(&b, ret_error);
+}
+
+int nft_adopt(struct nft *n, const char *name, char **ret_error)
+{
+        _cleanup_free_ char *table = nft_table_name(name);
+        int r;
+
+        if (ret_error)
+                *ret_error = NULL;
+        if (!table)
+                return -ENOMEM;
+        r = adopt(n, NFPROTO_INET, table, ret_error);
+        if (r == -ENOENT)
+                nft_say(ret_error, "there is no table %s to take over", table);
+        if (r < 0)
+                return r;
+        /* That it may be missing is for nft_verify() to say. */
+        r = adopt(n, NFPROTO_NETDEV, table, ret_error);
+        return r == -ENOENT ? 0 : r;
 }

@@ -15,6 +15,10 @@ struct check {
         bool no_memory;
         bool set_seen[_SET_MAX];
         size_t n_rules[_CHAIN_MAX]; /* seen */
+        char last_chain[64];        /* whose rules are being read: the kernel tells them chain by chain */
+        size_t n_in_chain;          /* … and how many so far */
+        size_t n_chains[_CHAIN_MAX];
+        struct nft_devices devices; /* with rules for frames: those there are */
 };
 
 __attribute__((format(printf, 2, 3))) static void differs(struct check *c, const char *format, ...)
@@ -58,12 +62,22 @@ static size_t expected_rules(const struct check *c, enum rs_chain_id id)
         return rs_chain_has_rules(id, c->engaged) ? c->expected->chains[id].n : 0;
 }
 
+/* A chain at a device has its index behind the name. */
+static bool is_called(enum rs_chain_id id, const char *name)
+{
+        const char *expected = rs_chain_info(id)->name;
+        size_t length = strlen(expected);
+
+        return strncmp(expected, name, length) == 0 &&
+               strspn(name + length, id == CHAIN_EGRESS ? "0123456789" : "") == strlen(name + length);
+}
+
 /* _CHAIN_MAX: none of the expected ones. */
 static unsigned find_chain(const struct check *c, const char *name)
 {
         unsigned id = 0;
 
-        while (id < _CHAIN_MAX && !(expects_chain(c, id) && strcmp(rs_chain_info(id)->name, name) == 0))
+        while (id < _CHAIN_MAX && !(expects_chain(c, id) && is_called(id, name)))
                 id++;
         return id;
 }
@@ -81,10 +95,18 @@ static void check_hook(struct check *c, const struct rs_chain_info *info, const 
                 differs(c, "has chain %s with another policy", chain->name);
 }
 
+/* Every device there is needs a hook of its own; what is left of one that went does not matter. */
+static void check_devices(struct check *c, const struct nft_chain_list *chains)
+{
+        nft_find_hooked(&c->devices, chains);
+        for (size_t i = 0; i < c->devices.n; i++)
+                if (!c->devices.items[i].hooked)
+                        differs(c, "is not hooked up at device %s", c->devices.items[i].name);
+}
+
 static int check_chains(struct check *c)
 {
         _cleanup_chain_list_ struct nft_chain_list chains = {0};
-        bool seen[_CHAIN_MAX] = {false};
         int r = nft_read_chains(c->nft, c->expected->table, &chains);
 
         if (r < 0)
@@ -92,16 +114,21 @@ static int check_chains(struct check *c)
         for (size_t i = 0; i < chains.n; i++) {
                 unsigned id = find_chain(c, chains.items[i].name);
 
+                if (chains.items[i].family != c->expected->family)
+                        continue;
+
                 if (id == _CHAIN_MAX) {
                         differs(c, "has a chain that does not belong there: %s", chains.items[i].name);
                         continue;
                 }
-                seen[id] = true;
+                c->n_chains[id]++;
                 check_hook(c, rs_chain_info(id), &chains.items[i]);
         }
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
-                if (expects_chain(c, i) && !seen[i])
+                if (expects_chain(c, i) && c->n_chains[i] == 0 && i != CHAIN_EGRESS)
                         differs(c, "lacks chain %s", rs_chain_info(i)->name);
+        if (expects_chain(c, CHAIN_EGRESS))
+                check_devices(c, &chains);
         return 0;
 }
 
@@ -153,11 +180,13 @@ static void check_again(void *userdata)
         c->difference = NULL;
         memset(c->set_seen, 0, sizeof(c->set_seen));
         memset(c->n_rules, 0, sizeof(c->n_rules));
+        c->last_chain[0] = '\0';
 }
 
 static int ask_about(struct check *c, uint16_t type, nft_answer_t answer)
 {
         return nft_ask(c->nft, &(struct nft_question){.type = type,
+                                                      .family = c->expected->family,
                                                       .dump = true,
                                                       .table = c->expected->table,
                                                       .answer = answer,
@@ -170,7 +199,7 @@ static int check_elements(struct check *c, enum rs_set_id id)
         _cleanup_rs_set_ struct rs_set found = {0}, missing = {0}, added = {0};
         const struct rs_set *expected = &c->expected->sets[id];
         const char *name = rs_set_info(id)->name;
-        int r = nft_read_set(c->nft, c->expected->table, id, &found);
+        int r = nft_read_set(c->nft, c->expected->family, c->expected->table, id, &found);
 
         if (r == -EBADMSG) {
                 differs(c, "has elements in set %s that make no sense", name);
@@ -261,12 +290,17 @@ static int check_rule(struct check *c, const struct nftnl_rule *rule)
                 differs(c, "has a chain that does not belong there: %s", chain);
                 return 0;
         }
-        i = c->n_rules[id]++;
+        if (strcmp(c->last_chain, chain) != 0)
+                c->n_in_chain = 0;
+        (void)snprintf(c->last_chain, sizeof(c->last_chain), "%s", chain);
+        c->n_rules[id]++;
+        i = c->n_in_chain++;
         if (i >= expected_rules(c, id)) {
                 differs(c, "has a rule too many at the end of chain %s", chain);
                 return 0;
         }
-        expected = nft_rule_new(c->expected->table, chain, &c->expected->chains[id].rules[i]);
+        expected = nft_rule_new(c->expected->family, c->expected->table, chain,
+                                &c->expected->chains[id].rules[i]);
         if (!expected)
                 return -ENOMEM;
         if (!same_rule(expected, rule, &no_memory) && !no_memory)
@@ -298,26 +332,42 @@ static int check_rules(struct check *c)
         int r = ask_about(c, NFT_MSG_GETRULE, read_rule);
 
         for (unsigned i = 0; r == 0 && i < _CHAIN_MAX; i++)
-                if (expects_chain(c, i) && c->n_rules[i] < expected_rules(c, i))
+                if (expects_chain(c, i) && c->n_rules[i] < c->n_chains[i] * expected_rules(c, i))
                         differs(c, "has rules missing in chain %s", rs_chain_info(i)->name);
         return r;
+}
+
+/* One of the two tables. */
+static int verify(struct check *c)
+{
+        struct nft_table_state state;
+        int e = nft_table_state(c->nft, c->expected->family, c->expected->table, &state);
+
+        if (e == 0)
+                check_table(c, &state);
+        /* What is wrong once is put right as a whole: the first difference will do. */
+        if (e == 0 && !c->difference)
+                e = check_chains(c);
+        if (e == 0 && !c->difference)
+                e = check_rules(c);
+        if (e == 0 && !c->difference)
+                e = check_sets(c);
+        return e;
 }
 
 int nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_difference)
 {
         struct check c = {.nft = n, .expected = r, .engaged = engaged};
-        struct nft_table_state state;
-        int e = nft_table_state(n, r->table, &state);
+        int e = verify(&c);
 
-        if (e == 0)
-                check_table(&c, &state);
-        /* What is wrong once is put right as a whole: the first difference will do. */
-        if (e == 0 && !c.difference)
-                e = check_chains(&c);
-        if (e == 0 && !c.difference)
-                e = check_rules(&c);
-        if (e == 0 && !c.difference)
-                e = check_sets(&c);
+        if (e == 0 && !c.difference && r->frames) {
+                c = (struct check){
+                        .nft = n, .expected = r->frames, .engaged = engaged, .no_memory = c.no_memory};
+                e = nft_read_devices(&c.devices);
+                if (e == 0)
+                        e = verify(&c);
+                nft_devices_clear(&c.devices);
+        }
         if (e == 0 && c.no_memory)
                 e = -ENOMEM;
         e = e < 0 ? e : c.difference != NULL;

@@ -14,6 +14,11 @@
 #define OWNED_TABLES 1
 #endif
 
+/* Likewise, before 5.16. */
+#ifndef FRAMES
+#define FRAMES 1
+#endif
+
 /* No profile's table: it lacks TABLE_PREFIX. */
 #define TRIAL_TABLE "lockdownd.trial"
 
@@ -114,6 +119,43 @@ static int find_flags(struct nft *n, char **ret_error)
         return r == -EPERM ? r : try_table(n, 0, ret_error);
 }
 
+/* As far as it may differ between kernels: the hook, and what its rules ask for there. */
+static int try_frames(struct nft *n, char **ret_error)
+{
+        static const struct nft_device loopback = {.name = "lo", .chain = "egress_lo"};
+        struct rs_rule rules[] = {
+                {.n = 1, .statements = {{.kind = RS_COMPARE, .fields = {FIELD_ROUTED}, .op = OP_GTE}}},
+                {.n = 1, .statements = {{.kind = RS_COMPARE, .fields = {FIELD_SKUID}, .op = OP_LTE}}},
+                {.n = 1, .statements = {{.kind = RS_COMPARE, .fields = {FIELD_SOURCE}}}},
+        };
+        const struct rs_chain chain = {.present = true, .rules = rules, .n = ELEMENTSOF(rules)};
+        _cleanup_batch_ struct nft_batch b = {0};
+
+        nft_batch_begin(&b, n, TRIAL_TABLE);
+        b.family = NFPROTO_NETDEV;
+        nft_put_table(&b, TRIAL_TABLE, n->table_flags);
+        nft_put_chain(&b, TRIAL_TABLE, CHAIN_EGRESS, "", &loopback);
+        nft_put_rules(&b, TRIAL_TABLE, CHAIN_EGRESS, loopback.chain, &chain);
+        nft_delete_table(&b, TRIAL_TABLE);
+        return FRAMES ? nft_batch_send(&b, ret_error) : -EOPNOTSUPP;
+}
+
+static int find_frames(struct nft *n)
+{
+        _cleanup_free_ char *error = NULL;
+        int r = try_frames(n, &error);
+
+        if (r == 0 || r == -ENOMEM)
+                return r;
+        if (asprintf(&n->no_frames,
+                     "this kernel has no egress hook in nftables' family netdev (Linux 5.16): %s",
+                     error ? error : strerror(-r)) < 0) {
+                n->no_frames = NULL;
+                return -ENOMEM;
+        }
+        return 0;
+}
+
 static int open_on(int kept, struct nft **ret, char **ret_error)
 {
         _cleanup_(nft_closep) struct nft *n = calloc(1, sizeof(*n));
@@ -130,6 +172,8 @@ static int open_on(int kept, struct nft **ret, char **ret_error)
                 nft_say(ret_error, "no way to the kernel's nf_tables: %s", strerror(-r));
         else
                 r = find_flags(n, ret_error);
+        if (r == 0)
+                r = find_frames(n);
         if (r == -EPERM)
                 nft_say(ret_error, "changing nftables needs CAP_NET_ADMIN");
         if (r < 0)
@@ -158,32 +202,51 @@ bool nft_owns_tables(const struct nft *n)
         return n->table_flags & NFT_TABLE_F_OWNER;
 }
 
+const char *nft_why_no_frames(const struct nft *n)
+{
+        return n->no_frames;
+}
+
 struct nft *nft_close(struct nft *n)
 {
         if (!n)
                 return NULL;
         if (n->socket)
                 mnl_socket_close(n->socket);
+        free(n->no_frames);
         free(n);
         return NULL;
 }
 
+static void flush_attempts(struct nft_batch *b, const struct ruleset *r)
+{
+        b->family = r->family;
+        nft_flush_set(b, r->table, SET_ATTEMPTS4);
+        nft_flush_set(b, r->table, SET_ATTEMPTS6);
+        if (r->frames)
+                flush_attempts(b, r->frames);
+        b->family = NFPROTO_INET;
+}
+
+static void build_engaged(struct nft_batch *b, const struct nft_devices *devices, const void *userdata)
+{
+        const struct ruleset *r = userdata;
+
+        nft_put_hooks(b, r->table, r, r->order, devices);
+        /* A packet under way while the hooks were last taken off may have been noted down after that. */
+        flush_attempts(b, r);
+}
+
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error)
 {
-        _cleanup_batch_ struct nft_batch b = {0};
-
-        nft_batch_begin(&b, n, r->table);
-        nft_put_hooks(&b, r->table, r, r->order);
-        /* A packet under way while the hooks were last taken off may have been noted down after that. */
-        nft_flush_set(&b, r->table, SET_ATTEMPTS4);
-        nft_flush_set(&b, r->table, SET_ATTEMPTS6);
-        return nft_batch_send(&b, ret_error);
+        return nft_send_hooks(n, r->table, r, build_engaged, r, ret_error);
 }
 
 /* A counter that rules refer to cannot go, and nothing in a transaction can set it to zero: so the rules go
  * and come with it. */
 static void reset_counter(struct nft_batch *b, const struct ruleset *r)
 {
+        b->family = r->family;
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
                 if (rs_chain_counts(&r->chains[i]))
                         nft_flush_rules(b, r->table, i);
@@ -191,19 +254,22 @@ static void reset_counter(struct nft_batch *b, const struct ruleset *r)
         nft_put_counter(b, r->table);
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
                 if (rs_chain_counts(&r->chains[i]))
-                        nft_put_rules(b, r->table, i, &r->chains[i]);
+                        nft_put_rules(b, r->table, i, NULL, &r->chains[i]);
+        if (r->frames)
+                reset_counter(b, r->frames);
+        b->family = NFPROTO_INET;
 }
 
-int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error)
+static int disengage(struct nft *n, const struct ruleset *r, char **ret_error)
 {
         _cleanup_batch_ struct nft_batch b = {0};
         _cleanup_free_ char *hold = nft_hold_name(r->table);
         _cleanup_chain_list_ struct nft_chain_list chains = {0};
-        struct nft_table_state state;
+        struct nft_presence hold_is;
         int e = hold ? nft_read_chains(n, r->table, &chains) : -ENOMEM;
 
         if (e == 0)
-                e = nft_table_state(n, hold, &state);
+                e = nft_is_present(n, hold, &hold_is);
         if (e < 0) {
                 nft_say(ret_error, "could not ask for table %s: %s", r->table, strerror(-e));
                 return e;
@@ -211,33 +277,44 @@ int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error)
         nft_batch_begin(&b, n, r->table);
         nft_delete_hooks(&b, &chains);
         /* Left by a daemon that died while it changed the table. */
-        if (state.exists)
-                nft_delete_table(&b, hold);
-        nft_flush_set(&b, r->table, SET_ATTEMPTS4);
-        nft_flush_set(&b, r->table, SET_ATTEMPTS6);
+        nft_delete_tables(&b, hold, &hold_is);
+        flush_attempts(&b, r);
         reset_counter(&b, r);
         return nft_batch_send(&b, ret_error);
+}
+
+int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error)
+{
+        int e = disengage(n, r, ret_error);
+
+        /* A device went, and its hook with it, between the question and the change. */
+        for (unsigned i = 0; i < 3 && e == -ENOENT; i++) {
+                if (ret_error) {
+                        free(*ret_error);
+                        *ret_error = NULL;
+                }
+                e = disengage(n, r, ret_error);
+        }
+        return e;
 }
 
 static int delete_tables(struct nft *n, const char *table, const char *hold, char **ret_error)
 {
         _cleanup_batch_ struct nft_batch b = {0};
-        struct nft_table_state state, hold_state;
-        int r = nft_table_state(n, table, &state);
+        struct nft_presence table_is, hold_is;
+        int r = nft_is_present(n, table, &table_is);
 
         if (r == 0)
-                r = nft_table_state(n, hold, &hold_state);
+                r = nft_is_present(n, hold, &hold_is);
         if (r < 0) {
                 nft_say(ret_error, "could not ask for table %s: %s", table, strerror(-r));
                 return r;
         }
-        if (!state.exists && !hold_state.exists)
+        if (!nft_is_anywhere(&table_is) && !nft_is_anywhere(&hold_is))
                 return 0;
         nft_batch_begin(&b, n, table);
-        if (state.exists)
-                nft_delete_table(&b, table);
-        if (hold_state.exists)
-                nft_delete_table(&b, hold);
+        nft_delete_tables(&b, table, &table_is);
+        nft_delete_tables(&b, hold, &hold_is);
         return nft_batch_send(&b, ret_error);
 }
 

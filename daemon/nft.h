@@ -7,6 +7,7 @@
  * where RET_ERROR is given, a sentence that names the object the kernel refused (the caller frees). */
 
 #include "ruleset.h"
+#include "words.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +23,9 @@ int nft_open_kept(int socket, struct nft **ret, char **ret_error);
 int nft_socket(const struct nft *n);
 /* True if tables are created with NFT_TABLE_F_OWNER|NFT_TABLE_F_PERSIST. */
 bool nft_owns_tables(const struct nft *n);
+/* NULL if what packet sockets write can be judged, too: by a table in family netdev, hooked up at every
+ * device (Linux 5.16 and later; tried). Else why not; N's. */
+const char *nft_why_no_frames(const struct nft *n);
 struct nft *nft_close(struct nft *n); /* returns NULL; tables stay */
 
 /* Makes the table be R, whatever was there under its name: with hooks if ENGAGED. Attempts and totals that
@@ -30,6 +34,11 @@ struct nft *nft_close(struct nft *n); /* returns NULL; tables stay */
 int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error);
 /* Adds the base chains of R to the staged table. */
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error);
+/* Brings the hooks at devices in line with the devices there are now: for those that appeared, changed their
+ * name or went since R was engaged. Does nothing where R has no rules for frames. */
+int nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error);
+/* Adds the names of the devices there are now. */
+int nft_list_devices(struct words *ret);
 /* Removes the base chains and empties the attempts sets and totals; the table stays staged. */
 int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error);
 /* Sends only what NEW differs from OLD by (ruleset_same_structure() must hold), likewise without a gap.

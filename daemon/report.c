@@ -213,6 +213,18 @@ static json_t *sender_lock_json(const struct lockdown *l)
         return why ? json_sprintf("not available: %s", why) : json_string("in force");
 }
 
+static json_t *packet_sockets_json(const struct lockdown *l)
+{
+        const char *why_not = nft_why_no_frames(l->manager->nft);
+
+        if (why_not)
+                return json_sprintf("not available: %s", why_not);
+        if (l->kernel_problem || l->frames_problem)
+                return json_sprintf("NOT in force as it should be: %s",
+                                    l->frames_problem ? l->frames_problem : l->kernel_problem);
+        return json_string("in force");
+}
+
 static void put_locks(struct builder *b, const struct lockdown *l)
 {
         struct builder locks = begin();
@@ -221,6 +233,7 @@ static void put_locks(struct builder *b, const struct lockdown *l)
         if (l->kernel_problem && asprintf(&not, "NOT in force as it should be: %s", l->kernel_problem) < 0)
                 not = NULL;
         put(&locks, "nftables", json_string(l->kernel_problem ? (not ? not : "NOT in force") : "in force"));
+        put(&locks, "packet_sockets", packet_sockets_json(l));
         put(&locks, "second_lock", second_lock_json(l));
         put(&locks, "sender_lock", sender_lock_json(l));
         put(b, "locks", finish(&locks));
@@ -330,6 +343,8 @@ json_t *report_warnings(const struct lockdown *l)
                      l->relay_problem);
         if (l->order && l->sessions_problem)
                 warn(list, "%s", l->sessions_problem);
+        if (l->frames_problem)
+                warn(list, "what packet sockets write is not refused at every device: %s", l->frames_problem);
         if (l->save_problem)
                 warn(list, "this order will not survive a reboot, it could not be saved: %s",
                      l->save_problem);

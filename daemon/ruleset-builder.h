@@ -128,5 +128,10 @@ void rs_build_services(struct builder *b, enum rs_chain_id chain);
 void rs_build_to_be_redirected(struct builder *b, enum rs_chain_id chain);
 void rs_build_redirected(struct builder *b, enum rs_chain_id chain);
 void rs_build_redirection(struct builder *b);
+/* ruleset-frames.c */
+/* CHAIN_FRAME and CHAIN_FRAME_TAGGED: what kind of frame a subject wrote. */
+void ruleset_frame_rules(struct builder *b);
+/* The rules about resolver ports once more, for frames. */
+void ruleset_frame_resolvers(struct builder *b, enum rs_chain_id chain, enum rs_chain_id refuse);
 
 #endif

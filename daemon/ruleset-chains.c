@@ -23,6 +23,10 @@ const struct rs_chain_info *rs_chain_info(enum rs_chain_id id)
                 [CHAIN_ASTRAY] = {.name = "astray", .tracked = true},
                 [CHAIN_FORWARDED] = {.name = "forwarded"},
                 [CHAIN_REFUSE_FORWARDED] = {.name = "refuse_forwarded"},
+                [CHAIN_SUBJECTS_FRAMES] = {.name = "subjects_frames"},
+                [CHAIN_FRAME] = {.name = "frame"},
+                [CHAIN_FRAME_TAGGED] = {.name = "frame_tagged"},
+                [CHAIN_DESTINATIONS_FRAMES] = {.name = "destinations_frames"},
                 /* Before connection tracking and everything else that may change or steal the packet. */
                 [CHAIN_OUTPUT] = {"output", "filter", "output", NF_INET_LOCAL_OUT, -310, false},
                 /* nft's dstnat; priority keywords differ by hook, numbers don't. */
@@ -33,6 +37,8 @@ const struct rs_chain_info *rs_chain_info(enum rs_chain_id id)
                 [CHAIN_POSTROUTING] = {"postrouting", "filter", "postrouting", NF_INET_POST_ROUTING,
                                        INT32_MAX, false},
                 [CHAIN_FORWARD] = {"forward", "filter", "forward", NF_INET_FORWARD, -310, false},
+                /* Before everybody else, who might send it off by another device. */
+                [CHAIN_EGRESS] = {"egress_", "filter", "egress", NF_NETDEV_EGRESS, INT32_MIN, false},
         };
 
         return &chains[id];

@@ -12,7 +12,9 @@ bool ruleset_same_structure(const struct ruleset *a, const struct ruleset *b)
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
                 if (a->chains[i].present != b->chains[i].present)
                         return false;
-        return true;
+        if (!a->frames != !b->frames)
+                return false;
+        return !a->frames || ruleset_same_structure(a->frames, b->frames);
 }
 
 bool ruleset_equal(const struct ruleset *a, const struct ruleset *b)
@@ -25,5 +27,5 @@ bool ruleset_equal(const struct ruleset *a, const struct ruleset *b)
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
                 if (!rs_chain_equal(&a->chains[i], &b->chains[i]))
                         return false;
-        return true;
+        return !a->frames || ruleset_equal(a->frames, b->frames);
 }

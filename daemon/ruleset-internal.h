@@ -108,12 +108,18 @@ enum rs_chain_id {
         /* Forward=deny */
         CHAIN_FORWARDED,
         CHAIN_REFUSE_FORWARDED,
+        /* netdev: what packet sockets write */
+        CHAIN_SUBJECTS_FRAMES,
+        CHAIN_FRAME,
+        CHAIN_FRAME_TAGGED,
+        CHAIN_DESTINATIONS_FRAMES,
         /* base chains: what engaging adds */
         CHAIN_OUTPUT,
         CHAIN_OUTPUT_DNS,
         CHAIN_OUTPUT_LAST,
         CHAIN_POSTROUTING,
         CHAIN_FORWARD,
+        CHAIN_EGRESS, /* one for each device: its name is only the beginning */
         _CHAIN_MAX,
 };
 
@@ -121,7 +127,7 @@ struct rs_chain_info {
         const char *name;
         const char *type; /* "filter", "nat"; NULL: no base chain */
         const char *hook; /* nft's name */
-        uint32_t hooknum; /* NF_INET_… */
+        uint32_t hooknum; /* NF_INET_…, NF_NETDEV_… */
         int32_t priority;
         bool tracked; /* its rules need connection tracking */
 };
@@ -162,7 +168,15 @@ enum rs_field {
         FIELD_ROUTING_HEADER, /* exthdr rt exists: 1 */
         FIELD_LSRR,           /* ip option lsrr exists: 1 */
         FIELD_SSRR,
-        FIELD_CONSTANT, /* in keys of RS_RECORD only: all ones for a uid, else zero */
+        FIELD_ROUTED,      /* meta rtclassid: broken off where the packet has no route */
+        FIELD_DEVICE_TYPE, /* ARPHRD_… of the device it leaves by */
+        FIELD_PROTOCOL,    /* ETH_P_… as the kernel believes it to be */
+        FIELD_ETHER_TYPE,  /* … and as it stands in the frame */
+        FIELD_TAG,         /* first byte of the tag in a frame with one */
+        FIELD_TAGGED_TYPE, /* what is behind the tag */
+        FIELD_NEXT_HEADER, /* of IPv6: as it stands in the first header */
+        FIELD_IP6_DPORT,   /* the port where there is nothing between it and the first header */
+        FIELD_CONSTANT,    /* in keys of RS_RECORD only: all ones for a uid, else zero */
 };
 
 enum rs_kind {
@@ -219,10 +233,12 @@ struct rs_chain {
 #define RS_COUNTER "refused"
 
 struct ruleset {
+        uint8_t family; /* NFPROTO_INET; of FRAMES: NFPROTO_NETDEV */
         char *table;
         char order[33]; /* id, or empty */
         struct rs_set sets[_SET_MAX];
         struct rs_chain chains[_CHAIN_MAX];
+        struct ruleset *frames; /* the table of the same name in family netdev, or NULL */
 };
 
 bool rs_chain_equal(const struct rs_chain *a, const struct rs_chain *b);

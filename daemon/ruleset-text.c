@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <string.h>
 
@@ -188,6 +189,14 @@ static const char *field_name(enum rs_field field)
                 [FIELD_ROUTING_HEADER] = "exthdr rt",
                 [FIELD_LSRR] = "ip option lsrr",
                 [FIELD_SSRR] = "ip option ssrr",
+                [FIELD_ROUTED] = "meta rtclassid",
+                [FIELD_DEVICE_TYPE] = "meta oiftype",
+                [FIELD_PROTOCOL] = "meta protocol",
+                [FIELD_ETHER_TYPE] = "@ll,96,16",
+                [FIELD_TAG] = "@ll,112,8",
+                [FIELD_TAGGED_TYPE] = "@ll,128,16",
+                [FIELD_NEXT_HEADER] = "ip6 nexthdr",
+                [FIELD_IP6_DPORT] = "@nh,336,16",
                 [FIELD_CONSTANT] = "",
         };
 
@@ -201,11 +210,15 @@ static void write_field_value(FILE *f, enum rs_field field, uint32_t value)
                 fputs(value == NFPROTO_IPV4 ? "ipv4" : "ipv6", f);
                 break;
         case FIELD_L4PROTO:
+        case FIELD_NEXT_HEADER:
                 write_value(f, TYPE_PROTO, &(uint8_t){(uint8_t)value});
                 break;
         case FIELD_LOCAL:
         case FIELD_SOURCE:
                 fputs("local", f);
+                break;
+        case FIELD_PROTOCOL:
+                fputs(value == ETH_P_IP ? "ip" : "ip6", f);
                 break;
         case FIELD_OIF:
                 fputs("\"lo\"", f);
@@ -305,14 +318,26 @@ static void write_statement(FILE *f, const struct rs_statement *s)
         }
 }
 
-static void write_chain(FILE *f, enum rs_chain_id id, const struct rs_chain *c, bool engaged)
+static void write_hook(FILE *f, const struct rs_chain_info *info, const char *device)
+{
+        fprintf(f, "\t\ttype %s hook %s", info->type, info->hook);
+        if (device)
+                fprintf(f, " device \"%s\"", device);
+        fprintf(f, " priority %" PRId32 "; policy accept;\n", info->priority);
+}
+
+/* DEVICE, NUMBER: of an egress chain. */
+static void write_chain(FILE *f, enum rs_chain_id id, const struct rs_chain *c, const char *device,
+                        size_t number, bool engaged)
 {
         const struct rs_chain_info *info = rs_chain_info(id);
 
-        fprintf(f, "\n\tchain %s {\n", info->name);
+        fprintf(f, "\n\tchain %s", info->name);
+        if (device)
+                fprintf(f, "%zu", number);
+        fputs(" {\n", f);
         if (rs_chain_is_base(id))
-                fprintf(f, "\t\ttype %s hook %s priority %" PRId32 "; policy accept;\n", info->type,
-                        info->hook, info->priority);
+                write_hook(f, info, device);
         for (size_t i = 0; rs_chain_has_rules(id, engaged) && i < c->n; i++) {
                 fputs("\t\t", f);
                 for (size_t j = 0; j < c->rules[i].n; j++) {
@@ -325,17 +350,25 @@ static void write_chain(FILE *f, enum rs_chain_id id, const struct rs_chain *c, 
         fputs("\t}\n", f);
 }
 
-int ruleset_write_text(const struct ruleset *r, bool engaged, FILE *f)
+int ruleset_write_text(const struct ruleset *r, bool engaged, const struct words *devices, FILE *f)
 {
         errno = 0;
-        fprintf(f, "table inet %s {\n\tcounter " RS_COUNTER " {\n\t}\n", r->table);
+        fprintf(f, "table %s %s {\n\tcounter " RS_COUNTER " {\n\t}\n",
+                r->family == NFPROTO_NETDEV ? "netdev" : "inet", r->table);
         for (unsigned i = 0; i < _SET_MAX; i++)
                 if (r->sets[i].present)
                         write_set(f, i, &r->sets[i]);
-        for (unsigned i = 0; i < _CHAIN_MAX; i++)
-                if (r->chains[i].present && (engaged || !rs_chain_is_base(i)))
-                        write_chain(f, i, &r->chains[i], engaged);
+        for (unsigned i = 0; i < _CHAIN_MAX; i++) {
+                if (!r->chains[i].present || (!engaged && rs_chain_is_base(i)))
+                        continue;
+                for (size_t j = 0; i == CHAIN_EGRESS && j < devices->n; j++)
+                        write_chain(f, i, &r->chains[i], devices->items[j].text, j + 1, engaged);
+                if (i != CHAIN_EGRESS)
+                        write_chain(f, i, &r->chains[i], NULL, 0, engaged);
+        }
         fputs("}\n", f);
+        if (r->frames)
+                return ruleset_write_text(r->frames, engaged, devices, f);
         if (fflush(f) != 0 || ferror(f))
                 return errno > 0 ? -errno : -EIO;
         return 0;

@@ -111,6 +111,12 @@ static void everyone(struct builder *b, enum rs_chain_id chain, enum rs_chain_id
         /* meta skgid @except_gids return */
         if (filled(b, SET_EXCEPT_GIDS))
                 RULE(b, chain, in(FIELD_SKGID, SET_EXCEPT_GIDS), back());
+        if (chain == CHAIN_SUBJECTS_FRAMES) {
+                /* meta skuid <= 4294967295 goto frame: what has no owner is the kernel's: ARP, neighbour
+                 * discovery, the outside of tunnels */
+                RULE(b, chain, compare(FIELD_SKUID, OP_LTE, UINT32_MAX), go_to(target));
+                return;
+        }
         neighbours(b, chain);
         if (postrouting) {
                 /* meta skuid <= 4294967295 goto destinations: whatever has an owner was sent here */
@@ -125,8 +131,8 @@ static void everyone(struct builder *b, enum rs_chain_id chain, enum rs_chain_id
 static void subjects(struct builder *b, enum rs_chain_id chain, enum rs_chain_id target)
 {
         /* postrouting cannot ask for a socket's control group: the second judgement of sessions and units is
-         * at the end of output instead. */
-        bool cgroups = chain != CHAIN_SUBJECTS_LAST;
+         * at the end of output instead. Family netdev cannot, either. */
+        bool cgroups = chain != CHAIN_SUBJECTS_LAST && chain != CHAIN_SUBJECTS_FRAMES;
 
         /* oif lo jump relay: before anybody is let pass, for it is about everybody */
         if (chain == CHAIN_SUBJECTS_LAST && has_relay(b))
@@ -189,28 +195,31 @@ void rs_build_services(struct builder *b, enum rs_chain_id chain)
 /* The judgement about a subject's packet; destinations_judge() gives the same answer in the same order. */
 static void destinations(struct builder *b, enum rs_chain_id chain, enum rs_chain_id refuse)
 {
-        bool first = chain == CHAIN_DESTINATIONS;
+        bool first = chain == CHAIN_DESTINATIONS, frames = chain == CHAIN_DESTINATIONS_FRAMES;
         /* At the end of output a packet that NAT sent elsewhere still carries the interface it was meant for:
-         * there the address must say whether it stays here. */
-        struct rs_statement local =
-                chain == CHAIN_DESTINATIONS_CGROUPS ? is(FIELD_LOCAL, 1) : is(FIELD_OIF, LOOPBACK_INDEX);
+         * there the address must say whether it stays here; and a frame may be put on any device. */
+        struct rs_statement local = chain == CHAIN_DESTINATIONS_CGROUPS || frames
+                                            ? is(FIELD_LOCAL, 1)
+                                            : is(FIELD_OIF, LOOPBACK_INDEX);
 
         /* tcp flags & rst == rst return: before all else, or the reset that tells the peer of a
          * severed connection would be refused, too. Only the kernel makes them for a subject; and
-         * a reset that refuses comes from the peer's address. */
-        RULE(b, chain, exists(FIELD_TCP_RST), back());
+         * a reset that refuses comes from the peer's address. Who writes frames makes them with data in. */
+        if (!frames)
+                RULE(b, chain, exists(FIELD_TCP_RST), back());
         /* fib saddr type != local goto refuse_last: before all else that may answer, and dropped without one.
          * IPv6 lets anybody send from an address that is not this machine's (IPV6_FREEBIND); whatever answers
          * (an echo, an error that quotes the packet, a reject of ours) would carry it out for them, as the
-         * kernel or as root. Only before NAT: that may put another source in. */
-        if (first)
+         * kernel or as root. Only before NAT: that may put another source in; in a frame that is ours, too.
+         */
+        if (first || frames)
                 RULE(b, chain, compare(FIELD_SOURCE, OP_NEQ, 1), go_to(CHAIN_REFUSE_LAST));
         detours(b, chain, refuse);
         /* Before the loopback: the resolver may be on this very machine. */
         if (!first) {
                 rs_build_redirected(b, chain);
-                /* jump astray */
-                if (b->spec->destinations->dns == DNS_REDIRECT)
+                /* jump astray; family netdev knows no connections */
+                if (b->spec->destinations->dns == DNS_REDIRECT && !frames)
                         RULE(b, chain, jump_to(CHAIN_ASTRAY));
         }
         loopback(b, chain, refuse, local, first);
@@ -222,6 +231,8 @@ static void destinations(struct builder *b, enum rs_chain_id chain, enum rs_chai
          * too */
         if (b->r->sets[SET_DNS_PORTS].present)
                 RULE(b, chain, in(FIELD_L4PROTO, SET_TCP_UDP), in(FIELD_DPORT, SET_DNS_PORTS), go_to(refuse));
+        if (frames)
+                ruleset_frame_resolvers(b, chain, refuse);
         /* ip daddr @allow4 return; ip6 daddr @allow6 return */
         if (filled(b, SET_ALLOW4))
                 RULE(b, chain, in(FIELD_IP_DADDR, SET_ALLOW4), back());
@@ -250,8 +261,11 @@ static void refusal(struct builder *b)
         }
         /* reject with icmpx admin-prohibited */
         RULE(b, CHAIN_REFUSE, (struct rs_statement){.kind = RS_REJECT_PROHIBITED});
+}
 
-        /* postrouting cannot reject. A packet comes to one refusal only, so that each is counted once. */
+/* Where nothing can be rejected. A packet comes to one refusal only, so that each is counted once. */
+static void refusal_last(struct builder *b)
+{
         RULE(b, CHAIN_REFUSE_LAST, count());
         RULE(b, CHAIN_REFUSE_LAST, jump_to(CHAIN_RECORD));
         RULE(b, CHAIN_REFUSE_LAST, drop());
@@ -343,6 +357,7 @@ static void build_chains(struct builder *b)
         declare(b, CHAIN_RECORD);
         declare(b, CHAIN_RECORD_OWNED);
         refusal(b);
+        refusal_last(b);
         recording(b);
 
         if (b->spec->destinations->dns == DNS_REDIRECT) {
@@ -358,22 +373,62 @@ static void build_chains(struct builder *b)
         }
 }
 
-int ruleset_build(const struct ruleset_spec *spec, struct ruleset **ret)
+static void build_frame_chains(struct builder *b)
+{
+        static const enum rs_chain_id chains[] = {
+                CHAIN_FRAME,       CHAIN_FRAME_TAGGED, CHAIN_DESTINATIONS_FRAMES,
+                CHAIN_REFUSE_LAST, CHAIN_RECORD,       CHAIN_RECORD_OWNED};
+
+        for (size_t i = 0; i < ELEMENTSOF(chains); i++)
+                declare(b, chains[i]);
+        /* meta rtclassid >= 0 return: in the base chain, for a jump would cost everybody's packets as much
+         * again */
+        RULE(b, CHAIN_EGRESS, compare(FIELD_ROUTED, OP_GTE, 0), back());
+        hook(b, CHAIN_EGRESS, CHAIN_SUBJECTS_FRAMES);
+        subjects(b, CHAIN_SUBJECTS_FRAMES, CHAIN_FRAME);
+        ruleset_frame_rules(b);
+        destinations(b, CHAIN_DESTINATIONS_FRAMES, CHAIN_REFUSE_LAST);
+        refusal_last(b);
+        recording(b);
+}
+
+static int build_table(const struct ruleset_spec *spec, uint8_t family, struct ruleset **ret)
 {
         _cleanup_(ruleset_freep) struct ruleset *r = calloc(1, sizeof(*r));
         struct builder b = {.spec = spec, .r = r};
 
         if (!r)
                 return -ENOMEM;
+        r->family = family;
         if (asprintf(&r->table, TABLE_PREFIX "%s", spec->name) < 0) {
                 r->table = NULL;
                 return -ENOMEM;
         }
         b.error = ruleset_build_sets(r, spec);
-        if (b.error == 0)
+        /* Family netdev cannot ask for a socket's control group. */
+        if (family == NFPROTO_NETDEV) {
+                rs_set_clear(&r->sets[SET_SESSIONS]);
+                rs_set_clear(&r->sets[SET_UNITS]);
+        }
+        if (b.error == 0 && family == NFPROTO_NETDEV)
+                build_frame_chains(&b);
+        else if (b.error == 0)
                 build_chains(&b);
         if (b.error < 0)
                 return b.error;
+        *ret = TAKE_PTR(r);
+        return 0;
+}
+
+int ruleset_build(const struct ruleset_spec *spec, struct ruleset **ret)
+{
+        _cleanup_(ruleset_freep) struct ruleset *r = NULL;
+        int e = build_table(spec, NFPROTO_INET, &r);
+
+        if (e == 0 && spec->frames)
+                e = build_table(spec, NFPROTO_NETDEV, &r->frames);
+        if (e < 0)
+                return e;
         *ret = TAKE_PTR(r);
         return 0;
 }
@@ -382,6 +437,8 @@ void ruleset_keep_sizes(struct ruleset *r, const struct ruleset *old)
 {
         for (unsigned i = 0; i < _SET_MAX; i++)
                 r->sets[i].size = old->sets[i].size;
+        if (r->frames)
+                ruleset_keep_sizes(r->frames, old->frames);
 }
 
 void ruleset_set_order(struct ruleset *r, const char *id)
@@ -402,6 +459,7 @@ struct ruleset *ruleset_free(struct ruleset *r)
                 rs_set_clear(&r->sets[i]);
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
                 free(r->chains[i].rules);
+        ruleset_free(r->frames);
         free(r->table);
         free(r);
         return NULL;

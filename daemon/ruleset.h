@@ -7,6 +7,7 @@
 
 #include "destinations.h"
 #include "subjects.h"
+#include "words.h"
 #include <stdio.h>
 
 #define TABLE_PREFIX "lockdown-"
@@ -26,6 +27,7 @@ struct ruleset_spec {
         const struct destinations *destinations;
         uint16_t relay_port; /* where the relay of DNS=ADDRESS listens on the loopback; 0: there is none */
         bool forward_deny;
+        bool frames;                     /* also judge what packet sockets write, in a table of its own */
         bool reset_established;          /* nobody severs: what was open must be told, too, or it hangs */
         const uint64_t *session_cgroups; /* cgroup2 ids of the members' user-UID.slice (subjects->sessions) */
         size_t n_session_cgroups;
@@ -48,9 +50,9 @@ bool ruleset_same_structure(const struct ruleset *a, const struct ruleset *b);
 /* After an update from OLD to R: the sets in the kernel keep the sizes they were made with. */
 void ruleset_keep_sizes(struct ruleset *r, const struct ruleset *old);
 bool ruleset_equal(const struct ruleset *a, const struct ruleset *b);
-/* nft(8) syntax, loadable with `nft -f` (base chains included if ENGAGED). Returns 0 or -errno of the stream.
- */
-int ruleset_write_text(const struct ruleset *r, bool engaged, FILE *f);
+/* nft(8) syntax, loadable with `nft -f` (base chains included if ENGAGED; those for frames at DEVICES).
+ * Returns 0 or -errno of the stream. */
+int ruleset_write_text(const struct ruleset *r, bool engaged, const struct words *devices, FILE *f);
 struct ruleset *ruleset_free(struct ruleset *r); /* returns NULL */
 
 DEFINE_CLEANUP(struct ruleset *, ruleset_free)

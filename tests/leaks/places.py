@@ -221,8 +221,8 @@ ROWS = (
     Row(7, "somebody else's container, default", _container(MALLORY), named=ELSEWHERE, only_lockdown=True),
     Row(7, "inside to inside, Forward=deny", _container(MALLORY, INSIDE), keys=("Forward=deny",), arrives=True),
     Row(7, "a rootless relay of the person's own", by(person.rootless_relay)),
-    *(Row(8, f"packet socket, {how}", by(person.packet_socket, RAW, how=how), named="Write frames through a packet socket")
+    *(Row(8, f"packet socket, {how}", by(person.packet_socket, RAW, how=how), second=True)
       for how in ("raw", "cooked", "ring", "bypass")),
-    Row(8, "packet socket, on a device that comes later", _late_device, named="Write frames through a packet socket"),
-    Row(8, "packet socket, on lo of a host that forwards", _by_loopback, named="Write frames through a packet socket"),
+    Row(8, "packet socket, on a device that comes later", _late_device, second=True),
+    Row(8, "packet socket, on lo of a host that forwards", _by_loopback, second=True),
 )

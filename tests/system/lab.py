@@ -399,9 +399,9 @@ class Lab:
         return self.host.check(["/usr/sbin/nft", "list", "ruleset"])
 
     def tables(self):
-        """Names of the lockdown tables, each with whether it has hooks."""
-        listed = json.loads(self.host.check(["/usr/sbin/nft", "-j", "list", "chains"]))["nftables"]
-        tables = json.loads(self.host.check(["/usr/sbin/nft", "-j", "list", "tables"]))["nftables"]
+        """Names of the lockdown tables for packets, each with whether it has hooks."""
+        listed = json.loads(self.host.check(["/usr/sbin/nft", "-j", "list", "chains", "inet"]))["nftables"]
+        tables = json.loads(self.host.check(["/usr/sbin/nft", "-j", "list", "tables", "inet"]))["nftables"]
         found = {t["table"]["name"]: False for t in tables if "table" in t}
         for chain in (c["chain"] for c in listed if "chain" in c):
             if "hook" in chain:

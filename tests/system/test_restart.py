@@ -121,10 +121,10 @@ TAMPERING = {
 def _unhook(lab):
     """Deletes the base chains by hand, whatever they are."""
     listed = json.loads(lab.host.check(["/usr/sbin/nft", "-j", "list", "chains"]))["nftables"]
-    chains = [c["chain"]["name"] for c in listed
+    chains = [f'{c["chain"]["family"]} lockdown-staff {c["chain"]["name"]}' for c in listed
               if "hook" in c.get("chain", {}) and c["chain"]["table"] == "lockdown-staff"]
     assert chains
-    lab.host.nft("".join(f"flush chain inet lockdown-staff {c}\ndelete chain inet lockdown-staff {c}\n"
+    lab.host.nft("".join(f"flush chain {c}\ndelete chain {c}\n"
                          for c in chains))
 
 

@@ -258,7 +258,8 @@ static struct endpoint endpoint(const char *text)
 }
 
 /* True if the person's packet got onto the wire, false if it was refused; anything in between fails. */
-static bool gets_out(const struct kernel_net *net, struct person who, const char *text)
+__attribute__((unused)) static bool gets_out(const struct kernel_net *net, struct person who,
+                                             const char *text)
 {
         struct endpoint e = endpoint(text);
         unsigned n;

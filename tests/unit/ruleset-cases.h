@@ -123,6 +123,7 @@ static struct ruleset *build_ruleset(const struct ruleset_input *in, const struc
                                                      .destinations = &in->destinations,
                                                      .relay_port = RELAY_PORT,
                                                      .forward_deny = c->forward_deny,
+                                                     .frames = true,
                                                      .session_cgroups = cgroups,
                                                      .n_session_cgroups = n_cgroups,
                                                      .units = c->units,

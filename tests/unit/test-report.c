@@ -11,10 +11,11 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
-// wrap: nft_read_refused nft_owns_tables route_is_local
+// wrap: nft_read_refused nft_owns_tables nft_why_no_frames route_is_local
 int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, uint64_t *bytes);
 bool __wrap_nft_owns_tables(const struct nft *n);
 int __wrap_route_is_local(int family, const uint8_t addr[16], uint32_t uid);
+const char *__wrap_nft_why_no_frames(const struct nft *n);
 
 int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, uint64_t *bytes)
 {
@@ -23,6 +24,12 @@ int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, 
         *packets = 40;
         *bytes = 4000;
         return 0;
+}
+
+const char *__wrap_nft_why_no_frames(const struct nft *n)
+{
+        (void)n;
+        return NULL;
 }
 
 bool __wrap_nft_owns_tables(const struct nft *n)

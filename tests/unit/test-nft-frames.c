@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The hooks at devices: each device has its own, whatever becomes of it. What they refuse is shown with
+ * frames in tests/system/test_packet_sockets.py. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "nft-fixture.h"
+#include <time.h>
+
+static void assert_difference(struct fixture *f, const char *what)
+{
+        _cleanup_free_ char *difference = NULL;
+        int r = nft_verify(f->nft, f->r, true, &difference);
+
+        if (r != (what != NULL) || (what && !strstr(difference, what)))
+                fail_msg("%d: %s, expected %s", r, difference ? difference : "-", what ? what : "none");
+}
+
+static void cover(struct fixture *f)
+{
+        char *error = NULL;
+
+        if (nft_cover_devices(f->nft, f->r, &error) < 0)
+                fail_msg("%s", error);
+        assert_difference(f, NULL);
+}
+
+static struct fixture *begin_with_frames(void **state)
+{
+        struct fixture *f = *state;
+
+        need_kernel(f);
+        if (nft_why_no_frames(f->nft)) {
+                print_message("skipped: %s\n", nft_why_no_frames(f->nft));
+                skip();
+        }
+        return begin(state, "staff");
+}
+
+static void test_devices_are_followed(void **state)
+{
+        struct fixture *f = begin_with_frames(state);
+
+        assert_difference(f, NULL);
+        cover(f); /* with nothing to do */
+        assert_true(shell("ip link add late type veth peer name other"));
+        assert_difference(f, "is not hooked up at device");
+        cover(f);
+        assert_true(shell("ip link set late name later"));
+        assert_difference(f, "is not hooked up at device later");
+        cover(f);
+        /* Two that swap their names: each chain is taken away and made anew under its name. */
+        assert_true(shell("ip link set dev later name spare && ip link set dev other name later && ip link "
+                          "set dev spare name other"));
+        assert_difference(f, "is not hooked up at device");
+        cover(f);
+        assert_true(shell("ip link delete later"));
+        assert_difference(f, NULL);
+        cover(f);
+        assert_true(shell("! nft list table netdev lockdown-staff | grep -q later"));
+}
+
+/* Changed sets go by way of the hold: its hooks at the devices, too. */
+static void test_changes_keep_the_hooks(void **state)
+{
+        struct fixture *f = begin_with_frames(state);
+        struct ruleset *new;
+        char *error = NULL;
+
+        append_id(&f->in.subjects.uid_ranges, 500000, 565535);
+        new = build_ruleset(&f->in, find_case("staff"), NULL, 0);
+        assert_int_equal(nft_update(f->nft, f->r, new, &error), 0);
+        ruleset_keep_sizes(new, f->r);
+        ruleset_free(f->r);
+        f->r = new;
+        assert_difference(f, NULL);
+        assert_true(shell("! nft list tables | grep -q hold"));
+        put(f, true);
+        assert_difference(f, NULL);
+        assert_true(shell("! nft list tables | grep -q hold"));
+}
+
+static void test_tampering_is_found(void **state)
+{
+        static const struct {
+                const char *change, *difference;
+        } cases[] = {
+                {"flush chain netdev lockdown-staff egress_1", "has rules missing in chain egress_"},
+                {"delete chain netdev lockdown-staff egress_1", "is not hooked up at device lo"},
+                {"insert rule netdev lockdown-staff subjects_frames return", "has another rule 1 in chain"},
+                {"add rule netdev lockdown-staff egress_1 return",
+                 "has a rule too many at the end of chain egress_1"},
+                {"flush set netdev lockdown-staff uids", "has set uids with 4 elements missing"},
+                {"add table netdev lockdown-staff { flags dormant; }", "is dormant"},
+                {"delete table netdev lockdown-staff", "is gone"},
+        };
+        struct fixture *f = *state;
+
+        need_kernel(f);
+        f->nft->table_flags = 0;
+        begin_with_frames(state);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                assert_true(shell("nft '%s%s'", i == 1 ? "flush chain netdev lockdown-staff egress_1; " : "",
+                                  cases[i].change));
+                assert_difference(f, cases[i].difference);
+                put(f, true);
+                assert_difference(f, NULL);
+        }
+}
+
+static double milliseconds_since(const struct timespec *start)
+{
+        struct timespec now;
+
+        assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+        return (double)(now.tv_sec - start->tv_sec) * 1e3 + (double)(now.tv_nsec - start->tv_nsec) / 1e6;
+}
+
+/* An order's cost with many devices. */
+static void test_many_devices(void **state)
+{
+        struct fixture *f = begin_with_frames(state);
+
+        for (unsigned n = 2; n <= 200; n *= 10) {
+                struct timespec start;
+                double engaged, covered;
+
+                assert_true(shell(
+                        "for i in $(seq %u); do echo link add a%u.$i type veth peer name b%u.$i; done | "
+                        "ip -batch -",
+                        n / 2, n, n));
+                cover(f);
+                assert_int_equal(nft_disengage(f->nft, f->r, NULL), 0);
+                assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &start), 0);
+                assert_int_equal(nft_engage(f->nft, f->r, NULL), 0);
+                engaged = milliseconds_since(&start);
+                assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &start), 0);
+                assert_int_equal(nft_cover_devices(f->nft, f->r, NULL), 0);
+                covered = milliseconds_since(&start);
+                print_message("%u more devices: engaged %.2f ms, looked through %.2f\n", n, engaged, covered);
+                assert_difference(f, NULL);
+        }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                TEST(test_devices_are_followed),
+                TEST(test_changes_keep_the_hooks),
+                TEST(test_tampering_is_found),
+                TEST(test_many_devices),
+        };
+
+        return cmocka_run_group_tests_name("nft-frames", tests, NULL, NULL);
+}
