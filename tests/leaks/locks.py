@@ -130,7 +130,8 @@ class Lockdown(Lock):
             raise suite.Skip(f"second lock: {locks['second_lock']}")
         if not self.rules:
             stage.lab.daemon.kill(signal.SIGSTOP)
-            stage.host("/usr/sbin/nft", "delete", "table", "inet", f"lockdown-{profile}")
+            for family in ("inet", "netdev"):
+                stage.host("/usr/sbin/nft", "delete", "table", family, f"lockdown-{profile}")
 
     def off(self, stage, _row):
         if not self.rules:
