@@ -170,7 +170,7 @@ class Container(lab.Lab):
         if self.far is None:
             self.far = self.world.spawn(world.serve, [world.CATCH_ALL], "world0")
             self.far.receive()
-        self.marker = self.host.spawn(lab._marker)  # pylint: disable=protected-access
+        self.marker = self.host.spawn(lab._marker, "host0")  # pylint: disable=protected-access
         self.marker.receive()
 
     def reboot(self):

@@ -469,7 +469,7 @@ def seen(packet, spec):
     return packet.sport == spec["sport"] and packet.dport == spec["dport"]
 
 
-def _marker(channel):
+def _marker(channel, device="eth0"):
     """Sends a frame to the world from each CPU: as a frame it passes whatever rules there are."""
     s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     cpus = sorted(os.sched_getaffinity(0))
@@ -478,7 +478,7 @@ def _marker(channel):
         _, text = channel.request(None)
         for number, cpu in enumerate(cpus):
             os.sched_setaffinity(0, {cpu})
-            s.sendto(f"{text}{number}.".encode(), ("eth0", EXPERIMENTAL, 0, 0, b"\xff" * 6))
+            s.sendto(f"{text}{number}.".encode(), (device, EXPERIMENTAL, 0, 0, b"\xff" * 6))
         channel.send(len(cpus))
 
 
