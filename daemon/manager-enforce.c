@@ -304,6 +304,7 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
         lockdown_sever(l, ret_severed);
         lockdown_save(l);
         lockdown_arm_expiry(l);
+        manager_watch_owners(l->manager);
         return 0;
 }
 

@@ -95,6 +95,8 @@ struct manager {
         struct watch *watch;
         struct clock_watch *clock;
         sd_event_source *refresh_timer, *retry_timer, *status_timer;
+        sd_event_source *seen_timer; /* NULL: nobody is looked for */
+        struct idset seen;           /* owners of sockets so far, while it runs */
 
         struct config *config;
         struct reload_op *reload; /* under way, or NULL */
@@ -138,6 +140,10 @@ bool lockdown_stale(const struct lockdown *l);
 void manager_refresh_all(struct manager *m);
 void manager_refresh_access(struct manager *m);
 void manager_cancel_access(struct manager *m);
+
+/* ---- manager-seen.c ---- */
+/* An order came into force: looks for people it covers without knowing it, until none goes by groups. */
+void manager_watch_owners(struct manager *m);
 
 /* ---- manager-enforce.c ---- */
 /* The subjects as the rules take them: members with the profile's everyone, sessions, root. */

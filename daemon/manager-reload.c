@@ -110,6 +110,7 @@ void manager_apply_config(struct manager *m, struct config *c, struct membership
                 apply_profile(m, c->profiles[i], members ? &members[i] : NULL, changed);
         config_free(m->config);
         m->config = c;
+        manager_watch_owners(m);
         manager_refresh_access(m);
 }
 

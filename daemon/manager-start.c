@@ -360,6 +360,7 @@ int manager_start(struct manager *m, char **ret_error)
                         (void)lockdown_sync(l);
         }
         manager_refresh_all(m);
+        manager_watch_owners(m);
         manager_update_status(m);
         return 0;
 }

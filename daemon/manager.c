@@ -469,6 +469,8 @@ struct manager *manager_free(struct manager *m)
         sd_event_source_disable_unref(m->refresh_timer);
         sd_event_source_disable_unref(m->retry_timer);
         sd_event_source_disable_unref(m->status_timer);
+        sd_event_source_disable_unref(m->seen_timer);
+        idset_clear(&m->seen);
         for (size_t i = 0; i < ELEMENTSOF(m->access); i++)
                 access_clear(&m->access[i]);
         watch_free(m->watch);

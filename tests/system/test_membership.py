@@ -2,6 +2,7 @@
 """Changes while an order is in force: of the groups, of the configuration."""
 
 import os
+import subprocess
 import time
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import checks
 import probes
 from checks import quick
-from lab import ALICE, BOB, CAROL, ERIN, INTERNET4, MALLORY, PARTNER4, RESOLVER4
+from lab import ALICE, BOB, CAROL, ERIN, INTERNET4, MALLORY, PARTNER4, RESOLVER4, STAFF
 
 CONFIGURATION = """\
 [Profile staff]
@@ -167,3 +168,32 @@ def test_a_profile_removed_while_in_force_stays_in_force(own):
     own.do("lift", "staff")
     assert quick(own, ALICE)
     assert own.ctl("order", "staff").returncode == 1
+
+
+def _hide(lab, who):
+    """Gives the lab a directory that knows WHO to be in staff, and does not list who is."""
+    library = lab.path("lib", "libnss_hidden.so.2")
+    os.makedirs(os.path.dirname(library))
+    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Werror", f'-DHIDDEN_USER="{who.name}"',
+                    f"-DHIDDEN_GROUP={STAFF}", "-o", library, os.path.join(os.path.dirname(__file__), "nss-hidden.c")],
+                   check=True)
+    with open(lab.path("etc/nsswitch.conf"), "a", encoding="utf-8") as f:
+        f.write("initgroups: files [SUCCESS=continue] hidden\n")
+    lab.wrapper = ("/usr/bin/env", f"LD_LIBRARY_PATH={os.path.dirname(library)}")
+    lab.start()
+
+
+def test_a_first_socket_gives_away_whom_the_directory_does_not_list(labs):
+    own = labs(CONFIGURATION, start=False)
+    _hide(own, ERIN)
+    own.do("order", "staff")
+    own.do("order", "contractors")
+    assert own.orders()["staff"]["subjects"]["users"] == 3  # alice, bob, backup
+    checks.assert_free(own, MALLORY, ("udp",))
+    stream = own.host.spawn(probes.stream, INTERNET4, 9000, 0.01, "erin", who=ERIN)  # and no login
+    stream.receive()
+    checks.wait_for(lambda: own.orders()["staff"]["subjects"]["users"] == 4, 3.0, "erin to be found")
+    checks.wait_blocked(own, ERIN, 1.0)
+    checks.assert_blocked(own, ERIN, ("tcp", "udp"))
+    assert own.orders()["contractors"]["subjects"]["users"] == 1
+    assert quick(own, MALLORY)
