@@ -20,6 +20,8 @@ static void read_counter(const struct nlattr *expression, struct attempt *to)
                         continue;
                 NFT_FOR_EACH_NESTED(value, attr)
                 {
+                        if (mnl_attr_validate(value, MNL_TYPE_U64) < 0)
+                                continue;
                         if (mnl_attr_get_type(value) == NFTA_COUNTER_PACKETS)
                                 to->packets = be64toh(mnl_attr_get_u64(value));
                         else if (mnl_attr_get_type(value) == NFTA_COUNTER_BYTES)

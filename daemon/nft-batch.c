@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "netlink-message.h"
 #include "nft-internal.h"
 #include <errno.h>
 #include <libnftnl/common.h>
@@ -114,13 +115,12 @@ static int read_word_attribute(const struct nlattr *attr, void *userdata)
 static void read_word(const struct nlmsghdr *message, struct verdict *v)
 {
         const struct nlmsgerr *e = mnl_nlmsg_get_payload(message);
-        unsigned offset = sizeof(*e);
+        size_t echoed = message->nlmsg_flags & NLM_F_CAPPED ? 0 : mnl_nlmsg_get_payload_len(&e->msg);
 
-        if (!(message->nlmsg_flags & NLM_F_ACK_TLVS))
+        if (!(message->nlmsg_flags & NLM_F_ACK_TLVS) ||
+            echoed > mnl_nlmsg_get_payload_len(message) - sizeof(*e))
                 return;
-        if (!(message->nlmsg_flags & NLM_F_CAPPED))
-                offset += (unsigned)mnl_nlmsg_get_payload_len(&e->msg);
-        (void)mnl_attr_parse(message, offset, read_word_attribute, v);
+        (void)mnl_attr_parse(message, (unsigned)(sizeof(*e) + echoed), read_word_attribute, v);
 }
 
 static void take_answer(const struct nft_batch *b, const struct nlmsghdr *message, struct verdict *v)
@@ -135,7 +135,7 @@ static void take_answer(const struct nft_batch *b, const struct nlmsghdr *messag
         if (e->error == 0) {
                 v->confirmed++;
         } else if (v->error == 0) {
-                v->error = e->error;
+                v->error = netlink_error(e->error);
                 v->object = object;
                 read_word(message, v);
         }
@@ -153,7 +153,7 @@ static int take_answers(const struct nft_batch *b, struct verdict *v)
                 const struct nlmsghdr *message = (const void *)buffer;
                 int left = (int)length;
 
-                for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
+                for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
                         take_answer(b, message, v);
         }
         if (length < 0 && errno != EAGAIN)

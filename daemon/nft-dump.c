@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "netlink-message.h"
 #include "nft-internal.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -48,7 +49,7 @@ static void take_message(struct dump *d, const struct nlmsghdr *message)
         } else if (message->nlmsg_type == NLMSG_ERROR) {
                 d->done = true;
                 if (d->error == 0 && message->nlmsg_len >= mnl_nlmsg_size(sizeof(e->error)))
-                        d->error = e->error;
+                        d->error = netlink_error(e->error);
         } else if (message->nlmsg_type >= NLMSG_MIN_TYPE && d->error == 0) {
                 /* After a failure the rest is only read, so that the socket is left clean. */
                 d->error = d->question->answer(message, d->question->userdata);
@@ -64,7 +65,7 @@ static int take_answers(struct nft *n, struct dump *d, char *buffer, size_t size
 
                 if (length < 0)
                         return -errno;
-                for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
+                for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
                         take_message(d, message);
         }
         return d->error;
@@ -204,18 +205,26 @@ static void copy_order(struct nft_chain_state *to, const struct nftnl_chain *c)
                 (void)nftnl_udata_parse(data, length, take_comment, to);
 }
 
-static int copy_chain(struct nft_chain_list *l, uint8_t family, const struct nftnl_chain *c)
+/* Leaves the chains of other tables out than the one asked for. */
+static int copy_chain(struct chain_reader *reader, const struct nftnl_chain *c)
 {
-        struct nft_chain_state *grown = reallocarray(l->items, l->n + 1, sizeof(*grown)), *to;
+        const char *table = nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE);
+        const char *name = nftnl_chain_get_str(c, NFTNL_CHAIN_NAME);
         bool base = nftnl_chain_is_set(c, NFTNL_CHAIN_HOOKNUM);
+        struct nft_chain_list *l = &reader->list;
+        struct nft_chain_state *grown, *to;
 
+        if (!table || !name)
+                return -EBADMSG;
+        if (reader->table && strcmp(table, reader->table) != 0)
+                return 0;
+        grown = reallocarray(l->items, l->n + 1, sizeof(*grown));
         if (!grown)
                 return -ENOMEM;
         l->items = grown;
         to = &grown[l->n++];
-        *to = (struct nft_chain_state){.family = family,
-                                       .table = strdup(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE)),
-                                       .name = strdup(nftnl_chain_get_str(c, NFTNL_CHAIN_NAME))};
+        *to = (struct nft_chain_state){
+                .family = reader->family, .table = strdup(table), .name = strdup(name)};
         if (base) {
                 const char *type = nftnl_chain_get_str(c, NFTNL_CHAIN_TYPE);
 
@@ -243,8 +252,8 @@ static int read_chain(const struct nlmsghdr *message, void *userdata)
                 return -ENOMEM;
         if (nftnl_chain_nlmsg_parse(message, c) < 0)
                 r = -EBADMSG;
-        else if (!reader->table || strcmp(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE), reader->table) == 0)
-                r = copy_chain(&reader->list, reader->family, c);
+        else
+                r = copy_chain(reader, c);
         nftnl_chain_free(c);
         return r;
 }

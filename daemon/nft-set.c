@@ -336,7 +336,9 @@ static int read_parts(const struct nlattr *element, enum rs_set_id id, uint8_t *
                         *ret_end = true;
                         break;
                 case NFTA_SET_ELEM_FLAGS:
-                        if (be32toh(mnl_attr_get_u32(attr)) & NFT_SET_ELEM_INTERVAL_END)
+                        if (mnl_attr_validate(attr, MNL_TYPE_U32) < 0)
+                                r = -EBADMSG;
+                        else if (be32toh(mnl_attr_get_u32(attr)) & NFT_SET_ELEM_INTERVAL_END)
                                 *ret_end = true;
                         break;
                 default:

@@ -164,7 +164,7 @@ static int read_set(const struct nlmsghdr *message, void *userdata)
 
         if (!set)
                 return -ENOMEM;
-        if (nftnl_set_nlmsg_parse(message, set) < 0)
+        if (nftnl_set_nlmsg_parse(message, set) < 0 || !nftnl_set_get_str(set, NFTNL_SET_NAME))
                 r = -EBADMSG;
         else
                 check_set(userdata, set);
@@ -317,7 +317,7 @@ static int read_rule(const struct nlmsghdr *message, void *userdata)
         if (!rule)
                 return -ENOMEM;
         /* An expression that this library does not know cannot be one of ours. */
-        if (nftnl_rule_nlmsg_parse(message, rule) < 0) {
+        if (nftnl_rule_nlmsg_parse(message, rule) < 0 || !nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN)) {
                 differs(userdata, "has a rule that cannot be read");
                 r = 0;
         } else {

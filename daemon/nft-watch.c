@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nft-watch.h"
+#include "netlink-message.h"
 #include "nft-internal.h"
 
 #include <errno.h>
@@ -61,37 +62,43 @@ static int read_generation(const struct nlattr *attribute, void *data)
 }
 
 /* A transaction is told object by object, and ends with the new generation and who made it. */
-static int on_message(const struct nlmsghdr *message, void *data)
+static void on_message(const struct nlmsghdr *message, struct nft_watch *w)
 {
-        struct nft_watch *w = data;
         struct notice notice = {.program = ""};
         bool end = NFNL_MSG_TYPE(message->nlmsg_type) == NFT_MSG_NEWGEN;
 
         if (NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_NFTABLES || message->nlmsg_pid == w->own)
-                return MNL_CB_OK;
+                return;
         (void)mnl_attr_parse(message, sizeof(struct nfgenmsg), end ? read_generation : read_table_name,
                              &notice);
         if (!end) {
                 w->touched |= notice.table && is_ours(notice.table);
-                return MNL_CB_OK;
+                return;
         }
         if (w->touched)
                 w->callback(w->userdata, notice.program, notice.pid);
         w->touched = false;
-        return MNL_CB_OK;
+}
+
+static void take_messages(struct nft_watch *w, const void *buffer, int left)
+{
+        const struct nlmsghdr *message = buffer;
+
+        for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
+                on_message(message, w);
 }
 
 static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         struct nft_watch *w = userdata;
-        char buffer[65536];
+        _Alignas(struct nlmsghdr) char buffer[65536];
         ssize_t n;
 
         (void)source;
         (void)revents;
         n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT | MSG_TRUNC);
         if (n > 0 && (size_t)n <= sizeof(buffer))
-                (void)mnl_cb_run(buffer, (size_t)n, 0, 0, on_message, w);
+                take_messages(w, buffer, (int)n);
         else if (n > 0 || errno == ENOBUFS) /* something was not told */
                 w->callback(w->userdata, "", 0);
         return 0;

@@ -2,6 +2,7 @@
 
 /* sock_diag(7): dumps and destructions. Every answer is matched to its question by sequence number. */
 
+#include "netlink-message.h"
 #include "sever-internal.h"
 #include <errno.h>
 #include <linux/sock_diag.h>
@@ -26,7 +27,7 @@ static int handle_buffer(struct sever *s, ssize_t size, unsigned first, unsigned
         const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)s->buffer;
         int left = (int)size;
 
-        for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        for (; netlink_message_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
                 int r;
 
                 /* Late answers to a conversation that was broken off; wraps around as the numbers do. */
@@ -62,7 +63,7 @@ static int error_of(const struct nlmsghdr *h)
 {
         const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
 
-        return mnl_nlmsg_get_payload_len(h) < sizeof(e->error) ? -EBADMSG : e->error;
+        return mnl_nlmsg_get_payload_len(h) < sizeof(e->error) ? -EBADMSG : netlink_error(e->error);
 }
 
 /* A dump that fails once it is under way says so in its last message. */
@@ -72,7 +73,7 @@ static int error_of_done(const struct nlmsghdr *h)
 
         if (mnl_nlmsg_get_payload_len(h) >= sizeof(error))
                 memcpy(&error, mnl_nlmsg_get_payload(h), sizeof(error));
-        return error < 0 ? error : 0;
+        return error < 0 ? netlink_error(error) : 0;
 }
 
 static int send_all(struct sever *s, const void *data, size_t size)

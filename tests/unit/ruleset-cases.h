@@ -134,7 +134,7 @@ static struct ruleset *build_ruleset(const struct ruleset_input *in, const struc
         return r;
 }
 
-static const struct ruleset_case *find_case(const char *name)
+static inline const struct ruleset_case *find_case(const char *name)
 {
         for (size_t i = 0; i < ELEMENTSOF(ruleset_cases); i++)
                 if (strcmp(ruleset_cases[i].name, name) == 0)
