@@ -182,27 +182,32 @@ static void forget_chains(void *userdata)
                 free_chain(&reader->list.items[--reader->list.n]);
 }
 
-static int take_comment(const struct nftnl_udata *attribute, void *userdata)
+static void take_comment(struct nft_chain_state *to, const char *text, size_t length)
 {
-        struct nft_chain_state *to = userdata;
-        const char *text = nftnl_udata_get(attribute);
-        size_t length = nftnl_udata_len(attribute), skip = strlen(NFT_ORDER_COMMENT);
+        size_t skip = strlen(NFT_ORDER_COMMENT);
 
-        if (nftnl_udata_type(attribute) == NFTNL_UDATA_CHAIN_COMMENT && length == skip + sizeof(to->order) &&
-            text[length - 1] == '\0' && strncmp(text, NFT_ORDER_COMMENT, skip) == 0)
+        if (length == skip + sizeof(to->order) && text[length - 1] == '\0' &&
+            strncmp(text, NFT_ORDER_COMMENT, skip) == 0)
                 memcpy(to->order, text + skip, sizeof(to->order));
-        return 0;
 }
 
+/* The kernel keeps a chain's user data as they were given to it, by whatever program: nftnl_udata_parse()
+ * would believe their lengths. Each is a type, a length and so many bytes. */
 static void copy_order(struct nft_chain_state *to, const struct nftnl_chain *c)
 {
-        uint32_t length = 0;
-        const void *data = nftnl_chain_is_set(c, NFTNL_CHAIN_USERDATA)
-                                   ? nftnl_chain_get_data(c, NFTNL_CHAIN_USERDATA, &length)
-                                   : NULL;
+        uint32_t left = 0;
+        const uint8_t *at = nftnl_chain_is_set(c, NFTNL_CHAIN_USERDATA)
+                                    ? nftnl_chain_get_data(c, NFTNL_CHAIN_USERDATA, &left)
+                                    : NULL;
 
-        if (data)
-                (void)nftnl_udata_parse(data, length, take_comment, to);
+        while (at && left >= 2 && at[1] <= left - 2) {
+                uint32_t size = 2U + at[1];
+
+                if (at[0] == NFTNL_UDATA_CHAIN_COMMENT)
+                        take_comment(to, (const char *)at + 2, at[1]);
+                at += size;
+                left -= size;
+        }
 }
 
 /* Leaves the chains of other tables out than the one asked for. */

@@ -260,6 +260,53 @@ static void test_chain_without_table(void **state)
         assert_int_equal(read_chains(&chains), -EBADMSG);
 }
 
+/* ---- comments ---- */
+
+/* The chain "output" with a hook and these user data; what is found as the order's id. */
+static void read_comment(const void *data, size_t size, char ret[33])
+{
+        _cleanup_chain_list_ struct nft_chain_list chains = {0};
+        struct nlmsghdr *h = answer_to(NFT_MSG_GETCHAIN, NFT_MSG_NEWCHAIN);
+        struct nlattr *hook;
+
+        mnl_attr_put_strz(h, NFTA_CHAIN_NAME, "output");
+        hook = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
+        mnl_attr_put_u32(h, NFTA_HOOK_HOOKNUM, htonl(NF_INET_LOCAL_OUT));
+        mnl_attr_put_u32(h, NFTA_HOOK_PRIORITY, htonl(0));
+        mnl_attr_nest_end(h, hook);
+        mnl_attr_put(h, NFTA_CHAIN_USERDATA, size, data);
+        end_answer(h);
+        assert_int_equal(read_chains(&chains), 0);
+        assert_int_equal(chains.n, 1);
+        memcpy(ret, chains.items[0].order, 33);
+}
+
+/* Any program writes what it likes into those of its own chains, which are listed, too. (What was read behind
+ * them is seen by `make sanitize`.) */
+static void test_comment_that_lies(void **state)
+{
+#define COMMENT(length) "\0" length "order 0123456789abcdef0123456789abcdef"
+        static const char whole[] = COMMENT("\x27"), behind_another[] = "\x05\2ab" COMMENT("\x27");
+        char order[33];
+
+        (void)state;
+        read_comment(whole, sizeof(whole), order);
+        assert_string_equal(order, "0123456789abcdef0123456789abcdef"); /* the control */
+        read_comment(behind_another, sizeof(behind_another), order);
+        assert_string_equal(order, "0123456789abcdef0123456789abcdef");
+        read_comment("\0\xff", 2, order);
+        assert_string_equal(order, "");
+        read_comment("\0", 1, order);
+        assert_string_equal(order, "");
+        read_comment(COMMENT("\x28"), sizeof(whole), order); /* one byte more than there is */
+        assert_string_equal(order, "");
+        for (size_t size = 3; size < sizeof(whole); size++) {
+                read_comment(whole, size, order); /* cut off */
+                assert_string_equal(order, "");
+        }
+#undef COMMENT
+}
+
 /* ---- elements ---- */
 
 static void put_range_begin(struct nlmsghdr *h, uint32_t first, size_t flags_size)
@@ -296,10 +343,10 @@ static void test_short_flags(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_length_beyond_int),    cmocka_unit_test(test_answer_beyond_int),
-                cmocka_unit_test(test_chain_without_name),   cmocka_unit_test(test_chain_without_table),
-                cmocka_unit_test(test_errors_that_are_none), cmocka_unit_test(test_refusal_echoing_too_much),
-                cmocka_unit_test(test_short_flags),
+                cmocka_unit_test(test_length_beyond_int),        cmocka_unit_test(test_answer_beyond_int),
+                cmocka_unit_test(test_chain_without_name),       cmocka_unit_test(test_chain_without_table),
+                cmocka_unit_test(test_comment_that_lies),        cmocka_unit_test(test_errors_that_are_none),
+                cmocka_unit_test(test_refusal_echoing_too_much), cmocka_unit_test(test_short_flags),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
