@@ -177,6 +177,7 @@ static int bad_option(sd_bus_error *error, const char *key, int r)
         return sd_bus_error_setf(error, ERROR_BAD_REQUEST, "option %s has a value of the wrong type", key);
 }
 
+/* For those who have the right only: words take many times the room that they take in the message. */
 static int read_options(sd_bus_message *m, struct options *o, sd_bus_error *error)
 {
         const char *key;
@@ -271,9 +272,9 @@ static int method_order(sd_bus_message *m, void *userdata, sd_bus_error *error)
         int r = sd_bus_message_read(m, "s", &name);
 
         if (r >= 0)
-                r = read_options(m, &o, error);
-        if (r >= 0)
                 r = authorise(b, m, &caller, error);
+        if (r >= 0)
+                r = read_options(m, &o, error);
         if (r >= 0)
                 r = check_reason(o.reason, error);
         if (r >= 0)
@@ -348,9 +349,9 @@ static int method_extend(sd_bus_message *m, void *userdata, sd_bus_error *error)
         int r = sd_bus_message_read(m, "s", &profile);
 
         if (r >= 0)
-                r = read_options(m, &o, error);
-        if (r >= 0)
                 r = authorise(b, m, &caller, error);
+        if (r >= 0)
+                r = read_options(m, &o, error);
         if (r >= 0)
                 r = check_time(&o.time, error);
         if (r < 0)
