@@ -30,8 +30,9 @@ COMMON_SRC := $(wildcard common/*.c)
 DAEMON_SRC := $(wildcard daemon/*.c)
 CTL_SRC := $(wildcard ctl/*.c)
 UNIT_SRC := $(wildcard tests/unit/test-*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz-*.c)
 BPF_SRC := $(wildcard bpf/*.c)
-HEADERS := $(wildcard include/*.h common/*.h daemon/*.h ctl/*.h bpf/*.h tests/unit/*.h)
+HEADERS := $(wildcard include/*.h common/*.h daemon/*.h ctl/*.h bpf/*.h tests/unit/*.h tests/fuzz/*.h)
 
 # The second lock's programs are compiled for the kernel, and those objects become a part of lockdownd.
 BPF_CLANG ?= clang
@@ -55,6 +56,8 @@ UNIT_OBJ := $(call obj,$(UNIT_SRC))
 DAEMON_LIB_OBJ := $(filter-out $(B)/daemon/main.o,$(DAEMON_OBJ))
 CTL_LIB_OBJ := $(filter-out $(B)/ctl/main.o,$(CTL_OBJ))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SRC))
+FUZZ_OBJ := $(call obj,$(FUZZ_SRC))
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SRC))
 
 ## Building
 .PHONY: all
@@ -114,14 +117,18 @@ $(B)/tests/lockdownd-no-frames: $(B)/tests/nft-no-frames.o $(filter-out $(B)/dae
 # A unit test names the functions it wraps in a comment "// wrap: name name".
 $(B)/tests/unit/test-ctl-%: $(B)/tests/unit/test-ctl-%.o $(CTL_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
-	$(Q)$(CC) $(LDFLAGS_ALL) $(call wraps,ctl-$*) $^ $(LIBS_CTL) -lcmocka -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $(call wraps,unit/test-ctl-$*) $^ $(LIBS_CTL) -lcmocka -o $@
 $(B)/tests/unit/test-%: $(B)/tests/unit/test-%.o $(DAEMON_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
-	$(Q)$(CC) $(LDFLAGS_ALL) $(call wraps,$*) $^ $(LIBS_DAEMON) -lcmocka -o $@
-wraps = $(shell sed -n 's|^// wrap: ||p' tests/unit/test-$(1).c | tr ' ' '\n' | sed 's/^/-Wl,--wrap=/')
-.SECONDARY: $(UNIT_OBJ)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(call wraps,unit/test-$*) $^ $(LIBS_DAEMON) -lcmocka -o $@
+# Likewise what is fuzzed; see `make fuzz` for the compiler and its flags.
+$(B)/tests/fuzz/fuzz-%: $(B)/tests/fuzz/fuzz-%.o $(DAEMON_LIB_OBJ) $(COMMON_OBJ)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(call wraps,fuzz/fuzz-$*) $^ $(LIBS_DAEMON) -o $@
+wraps = $(shell sed -n 's|^// wrap: ||p' tests/$(1).c | tr ' ' '\n' | sed 's/^/-Wl,--wrap=/')
+.SECONDARY: $(UNIT_OBJ) $(FUZZ_OBJ)
 
--include $(patsubst %.o,%.d,$(COMMON_OBJ) $(DAEMON_OBJ) $(CTL_OBJ) $(UNIT_OBJ))
+-include $(patsubst %.o,%.d,$(COMMON_OBJ) $(DAEMON_OBJ) $(CTL_OBJ) $(UNIT_OBJ) $(FUZZ_OBJ))
 
 .PHONY: clang
 clang: ## the same with clang, unit tests included, into $(B)/clang
@@ -147,10 +154,13 @@ demo: deps ## as root: see a lockdown from beginning to end, in network namespac
 check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
-	@tools/check --logs '$(B)/check' unit sanitize system leaks boot -- $(MAKE) --no-print-directory B='$(B)'
+	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
+	@tools/check --logs '$(B)/check' unit sanitize fuzz system leaks boot -- $(MAKE) --no-print-directory B='$(B)' \
+		FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),8,$(FUZZ_SECONDS))
 
 ## Single kinds of tests
-.PHONY: unit-programs unit golden golden-update sanitize-programs sanitize system leaks compare boot bench
+.PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system leaks compare boot \
+        bench
 unit-programs: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## unit tests, golden ones included
 	@tools/unit-tests $(UNIT_BIN)
@@ -166,6 +176,28 @@ sanitize-programs:
 	@$(MAKE) --no-print-directory $(SANITIZED) all unit-programs
 sanitize: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory $(SANITIZED) unit
+
+# libFuzzer is clang's. FUZZ=NAME: that target alone (tests/fuzz/fuzz-NAME.c).
+FUZZ_CC ?= clang
+FUZZ_SECONDS ?= 60
+FUZZED := CC='$(FUZZ_CC)' OPT='-O1 -g' HARDENING='-U_FORTIFY_SOURCE -fPIE' B='$(B)/fuzz' \
+          SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
+FUZZ_CHOSEN = $(if $(FUZZ),$(B)/tests/fuzz/fuzz-$(FUZZ),$(FUZZ_BIN))
+has_libfuzzer = echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+                $(FUZZ_CC) -fsanitize=fuzzer,address,undefined -x c - -o /dev/null 2>/dev/null
+.PHONY: fuzz-programs-there fuzz-run
+fuzz-programs-there: $(FUZZ_CHOSEN)
+fuzz-run: $(FUZZ_CHOSEN)
+	@tools/fuzz --seconds '$(FUZZ_SECONDS)' --directory '$(B)' $(FUZZ_CHOSEN)
+fuzz-programs:
+	@! $(has_libfuzzer) || $(MAKE) --no-print-directory $(FUZZED) fuzz-programs-there
+fuzz: ## what reads bytes from elsewhere, with libFuzzer: FUZZ_SECONDS (60) each, FUZZ=NAME for one
+	@if $(has_libfuzzer); then \
+		$(MAKE) --no-print-directory $(FUZZED) fuzz-run; \
+	else \
+		echo 'skipped: $(FUZZ_CC) makes no libFuzzer programs here (make deps-check)'; \
+		echo '0 passed, 0 failed, $(words $(FUZZ_SRC)) skipped'; \
+	fi
 
 system: all $(B)/tests/lockdownd-unowned $(B)/tests/lockdownd-no-frames ## as root: the daemon and real packets in network namespaces
 	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run

@@ -112,9 +112,9 @@ static void end_answer(const struct nlmsghdr *h)
 
 static struct nft made_up(void)
 {
-        static char socket;
+        static char socket, no_frames[] = "one family is enough";
 
-        return (struct nft){.socket = (struct mnl_socket *)(void *)&socket};
+        return (struct nft){.socket = (struct mnl_socket *)(void *)&socket, .no_frames = no_frames};
 }
 
 /* Every question is the first of its socket. */
@@ -129,7 +129,7 @@ static int read_ranges(struct rs_set *ret)
 {
         struct nft n = made_up();
 
-        return nft_read_set(&n, TABLE, SET_UID_RANGES, ret);
+        return nft_read_set(&n, NFPROTO_INET, TABLE, SET_UID_RANGES, ret);
 }
 
 /* ---- lengths ---- */
