@@ -28,7 +28,7 @@ struct arguments {
         uint64_t until;          /* --until, microseconds since the Epoch; 0: not given */
         const char *reason, *name;
         struct strings groups, users, allow;
-        bool everyone, dry_run, all, verbose, from_unit;
+        bool everyone, dry_run, yes, all, verbose, from_unit;
         uint64_t given; /* bit per option_id */
 };
 

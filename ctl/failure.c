@@ -12,6 +12,7 @@ static const struct {
         enum exit_code code;
 } codes[] = {
         {ERROR_BAD_REQUEST, EXIT_USAGE},
+        {ERROR_NEEDS_YES, EXIT_USAGE},
         {ERROR_NOT_PERMITTED, EXIT_NOT_PERMITTED},
         {ERROR_UNREACHABLE, EXIT_UNREACHABLE},
         {SD_BUS_ERROR_ACCESS_DENIED, EXIT_NOT_PERMITTED},

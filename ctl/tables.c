@@ -18,6 +18,8 @@ const struct option_spec options[_OPTION_MAX] = {
         [OPTION_CONFIRM_WITHIN] = {"confirm-within", 0, "DURATION", KIND_DURATION, MEMBER(confirm_within),
                                    false,
                                    "lift it again by itself unless \"lockdownctl confirm\" follows in time"},
+        [OPTION_YES] = {"yes", 0, NULL, KIND_FLAG, MEMBER(yes), false,
+                        "also if it cuts off your own way in: ends your session, or lets you log in no more"},
         [OPTION_GROUP] = {"group", 0, "GROUP", KIND_LIST, MEMBER(groups), false,
                           "ad hoc: the members of this group (repeatable)"},
         [OPTION_USER] = {"user", 0, "USER", KIND_LIST, MEMBER(users), false,
@@ -52,6 +54,7 @@ const struct verb verbs[] = {
         {.name = "order",
          .synopsis =
                  {"order PROFILE [--for DURATION | --until TIME] [--reason TEXT] [--confirm-within DURATION] "
+                  "[--yes] "
                   "[--dry-run]",
                   "order --group GROUP … --user USER … | --everyone [--allow DESTINATION …] [--name NAME]"},
          .summary = "take a profile's people off the internet",
@@ -60,9 +63,9 @@ const struct verb verbs[] = {
                         "Ordering what is\nalready in force is no error.",
          .max_positional = 1,
          .options = TIMES | OPTION_BIT(OPTION_REASON) | OPTION_BIT(OPTION_DRY_RUN) |
-                    OPTION_BIT(OPTION_CONFIRM_WITHIN) | OPTION_BIT(OPTION_GROUP) | OPTION_BIT(OPTION_USER) |
-                    OPTION_BIT(OPTION_EVERYONE) | OPTION_BIT(OPTION_ALLOW) | OPTION_BIT(OPTION_NAME) |
-                    OPTION_BIT(OPTION_FROM_UNIT),
+                    OPTION_BIT(OPTION_CONFIRM_WITHIN) | OPTION_BIT(OPTION_YES) | OPTION_BIT(OPTION_GROUP) |
+                    OPTION_BIT(OPTION_USER) | OPTION_BIT(OPTION_EVERYONE) | OPTION_BIT(OPTION_ALLOW) |
+                    OPTION_BIT(OPTION_NAME) | OPTION_BIT(OPTION_FROM_UNIT),
          .check = order_check,
          .request = order_request,
          .write = write_order,

@@ -14,6 +14,7 @@ enum option_id {
         OPTION_REASON,
         OPTION_DRY_RUN,
         OPTION_CONFIRM_WITHIN,
+        OPTION_YES,
         OPTION_GROUP,
         OPTION_USER,
         OPTION_EVERYONE,

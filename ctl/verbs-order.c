@@ -100,7 +100,7 @@ static int append_options(sd_bus_message *m, const struct arguments *a)
             (r = append_strings(m, "groups", &a->groups)) < 0 ||
             (r = append_strings(m, "users", &a->users)) < 0 ||
             (r = append_strings(m, "allow", &a->allow)) < 0 ||
-            (r = append_flag(m, "everyone", a->everyone)) < 0)
+            (r = append_flag(m, "everyone", a->everyone)) < 0 || (r = append_flag(m, "yes", a->yes)) < 0)
                 return r;
         return sd_bus_message_close_container(m);
 }

@@ -110,7 +110,7 @@ struct options {
         struct order_time time;
         uint64_t confirm_within;
         const char *reason, *name;
-        bool dry_run, everyone;
+        bool dry_run, everyone, yes;
         struct words groups, users, allow;
 };
 
@@ -157,6 +157,8 @@ static int read_option(sd_bus_message *m, const char *key, struct options *o)
                 return sd_bus_message_read(m, "v", "s", &o->name);
         if (strcmp(key, "dry-run") == 0)
                 return read_flag(m, &o->dry_run);
+        if (strcmp(key, "yes") == 0)
+                return read_flag(m, &o->yes);
         if (strcmp(key, "everyone") == 0)
                 return read_flag(m, &o->everyone);
         if (strcmp(key, "groups") == 0)
@@ -291,7 +293,8 @@ static int method_order(sd_bus_message *m, void *userdata, sd_bus_error *error)
                                          .time = o.time,
                                          .confirm_within = o.confirm_within,
                                          .reason = o.reason,
-                                         .dry_run = o.dry_run};
+                                         .dry_run = o.dry_run,
+                                         .yes = o.yes};
         if (!*name)
                 r = adhoc_profile(&o, &request.adhoc, error);
         if (r < 0)
@@ -356,7 +359,7 @@ static int method_extend(sd_bus_message *m, void *userdata, sd_bus_error *error)
                 r = check_time(&o.time, error);
         if (r < 0)
                 return r;
-        if (describes_plan(&o) || o.dry_run || o.reason || o.confirm_within)
+        if (describes_plan(&o) || o.dry_run || o.reason || o.confirm_within || o.yes)
                 return sd_bus_error_setf(error, ERROR_BAD_REQUEST, "%s takes only the options for and until",
                                          METHOD_EXTEND);
         call = call_new(m);

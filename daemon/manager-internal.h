@@ -196,6 +196,9 @@ int lockdown_remote_sessions(const struct lockdown *l, struct remote_session **r
 /* Ends them, if L is in force and its profile says so; counts, saves and journals. Does not wait for them to
  * be gone, but looks after them. */
 void lockdown_end_sessions(struct lockdown *l);
+/* Would the plan of L cut off process PID, which asks for it: end the session from outside that it was
+ * started from, or leave no way to log in again from there? A sentence (the caller frees), or NULL: no. */
+char *lockdown_own_foot(const struct lockdown *l, int pid);
 void manager_end_sessions(struct manager *m); /* of all orders in force */
 /* The session that process PID, which gives the order, was started from is left alone until
  * lockdown_caller_answered(), and as long after that as it takes to read an answer. */

@@ -18,7 +18,8 @@ struct order_op {
         uint64_t confirm_within;
         char *reason;
         struct caller caller;
-        bool dry_run, shortened;
+        bool dry_run, yes, shortened;
+        char *foot; /* why --yes is wanted, or NULL */
         struct sever_result severed;
         sd_event_source *patience;
         struct order *planned; /* of a dry run */
@@ -29,6 +30,7 @@ static void order_op_free(struct order_op *o)
         sd_event_source_disable_unref(o->patience);
         free(o->name);
         free(o->reason);
+        free(o->foot);
         free(o->caller.name);
         order_free(o->planned);
         free(o);
@@ -194,6 +196,9 @@ static int put_in_force(struct order_op *o)
                 r = lockdown_subjects(l, &s);
         if (r >= 0 && subjects_empty(&s))
                 return -ENODATA;
+        /* What ends by itself unless confirmed needs no yes. */
+        if (r >= 0 && !o->yes && o->confirm_within == 0 && (o->foot = lockdown_own_foot(l, o->caller.pid)))
+                return -ECANCELED;
         if (r >= 0)
                 r = lockdown_engage(l, order, &o->severed);
         if (r < 0)
@@ -215,6 +220,13 @@ static void fail_to_order(struct order_op *o, int error)
         _cleanup_free_ char *sentence = NULL;
 
         switch (error) {
+        case -ECANCELED:
+                set_problem(&sentence,
+                            "%s is NOT in force: %s. To order it all the same: --yes; to try it, and have it "
+                            "end by itself unless confirmed: --confirm-within 2m",
+                            l->name, o->foot);
+                fail(o, l, ERROR_NEEDS_YES, sentence);
+                return;
         case -ENODATA:
                 set_problem(&sentence, "%s has nobody to block: %s", l->name,
                             l->members_problem ? l->members_problem : "neither a group nor a user");
@@ -399,6 +411,7 @@ static struct order_op *order_op_new(const struct order_request *request, const 
         o->time = request->time;
         o->confirm_within = request->confirm_within;
         o->dry_run = request->dry_run;
+        o->yes = request->yes;
         o->caller = (struct caller){.uid = caller->uid, .pid = caller->pid};
         o->caller.name = caller->name ? strdup(caller->name) : NULL;
         if (request->reason && request->reason[0] && !(o->reason = strdup(request->reason))) {

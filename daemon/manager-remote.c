@@ -104,6 +104,59 @@ int lockdown_remote_sessions(const struct lockdown *l, struct remote_session **r
         return 0;
 }
 
+/* ---- whoever orders ---- */
+
+static bool find_session(const struct lockdown *l, int pid, struct remote_session *list, size_t n,
+                         struct remote_session **ret)
+{
+        _cleanup_free_ char *id = NULL;
+
+        if (sessions_of_process(l->manager->sessions, pid, &id) < 0)
+                return false;
+        for (size_t i = 0; i < n; i++)
+                if (strcmp(list[i].id, id) == 0) {
+                        *ret = &list[i];
+                        return true;
+                }
+        return false;
+}
+
+static char *foot_sentence(const struct lockdown *l, const struct remote_session *own)
+{
+        const struct profile *p = lockdown_profile(l);
+        const char *host = own->host ? own->host : "an unknown place";
+        _cleanup_subjects_ struct subjects s = {0};
+        char *text = NULL;
+        int r = 0;
+
+        if (!is_outside(&p->destinations, own->host) || lockdown_subjects(l, &s) < 0)
+                return NULL;
+        if (p->end_remote_sessions && subjects_match_uid(&s, own->uid))
+                r = asprintf(&text, "it would end your own session (%s, from %s)", own->id, host);
+        else if (p->everyone)
+                r = asprintf(&text,
+                             "it would leave no way to log in again from %s, which lies outside Allow=: the "
+                             "session that you have would be the last one",
+                             host);
+        return r < 0 ? NULL : text;
+}
+
+char *lockdown_own_foot(const struct lockdown *l, int pid)
+{
+        const struct profile *p = lockdown_profile(l);
+        struct remote_session *list, *own;
+        char *text = NULL;
+        size_t n;
+
+        if (!l->manager->sessions || !(p->end_remote_sessions || p->everyone) ||
+            sessions_remote(l->manager->sessions, &list, &n) < 0)
+                return NULL;
+        if (find_session(l, pid, list, n, &own))
+                text = foot_sentence(l, own);
+        remote_sessions_free(list, n);
+        return text;
+}
+
 /* ---- their connections ---- */
 
 struct chosen_hosts {

@@ -52,6 +52,7 @@ struct order_request {
         uint64_t confirm_within; /* microseconds; 0: needs no confirmation */
         const char *reason;      /* may be NULL */
         bool dry_run;
+        bool yes; /* also if the caller cuts off his own way in */
 };
 void manager_order(struct manager *m, const struct order_request *request, const struct caller *caller,
                    manager_done_t done, void *userdata);

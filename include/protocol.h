@@ -18,7 +18,8 @@
 /* Order(s profile, a{sv} options) -> s.  An empty profile name gives an ad-hoc order, described by the
  * options. for     t   duration, microseconds        until  t  microseconds since the Epoch (not both) reason
  * s                                 dry-run b  change nothing, answer with the ruleset confirm-within t
- * microseconds: it ends by itself unless Confirm() comes before; and for ad-hoc orders
+ * microseconds: it ends by itself unless Confirm() comes before    yes  b  also if it cuts off the caller's
+ * own way in; and for ad-hoc orders
  * only: name    s   default: "adhoc", "adhoc-2"…  groups, users, allow  as      everyone  b */
 #define METHOD_ORDER "Order"
 /* Lift(s profile, s reason) -> s;  LiftAll(s reason) -> s */
@@ -48,6 +49,7 @@
 #define ERROR_BAD_REQUEST ERROR_PREFIX "BadRequest"        /* exit 2: the request makes no sense */
 #define ERROR_NOT_PERMITTED ERROR_PREFIX "NotPermitted"    /* exit 4 */
 #define ERROR_NO_SUCH_PROFILE ERROR_PREFIX "NoSuchProfile" /* exit 1 */
+#define ERROR_NEEDS_YES ERROR_PREFIX "NeedsYes"            /* exit 2: it would cut off who asks for it */
 #define ERROR_NO_SUCH_NAME ERROR_PREFIX "NoSuchName"       /* exit 1: a group or user that does not exist */
 #define ERROR_NAME_IN_USE ERROR_PREFIX "NameInUse"         /* exit 1 */
 #define ERROR_RESOLVE_FAILED ERROR_PREFIX "ResolveFailed"  /* exit 1: the directory did not answer */

@@ -183,11 +183,29 @@ def test_sshd_moved_out_of_its_session(machine, log_in):
 
 def test_own_session_of_who_orders(machine, log_in):
     """The answer can be read, then it is over."""
-    login = log_in(OPERATOR, INTERNET4, "lockdownctl order operators 2>&1; echo here; exec cat")
+    login = log_in(OPERATOR, INTERNET4, "lockdownctl order operators --yes 2>&1; echo here; exec cat")
     said = login.await_end(5.0)
     assert "Lockdown operators is in force" in said and "your own session" in said, said
     assert "here" in said.split("\n")
     wait_for(lambda: machine.status()[1]["orders"][0]["sessions_ended"] == 1, 5.0, "it to be counted")
+
+
+@pytest.mark.parametrize("what", ["operators", "--everyone"])
+def test_cutting_off_oneself_wants_a_yes(machine, log_in, what):
+    """Nothing is changed without it; from inside, and where it ends by itself unless confirmed, none is wanted."""
+    login = log_in(OPERATOR, INTERNET4, f"lockdownctl order {what} 2>&1; echo $?; exec cat")
+    said = login.line()
+    assert "NOT in force" in said and "--yes" in said and INTERNET4 in said, said
+    assert login.line() == "2"
+    assert machine.status()[0] == 3 and login.lives()
+    dry = log_in(OPERATOR, INTERNET4, f"lockdownctl order {what} --dry-run >/dev/null 2>&1; echo $?")
+    assert dry.line() == "0"
+    inside = log_in(OPERATOR, INTERNAL4, f"lockdownctl order {what} >/dev/null 2>&1; echo $?; exec cat")
+    assert inside.line() == "0"
+    machine.do("lockdownctl", "lift", "--all", "--quiet")
+    tried = log_in(OPERATOR, INTERNET4, f"lockdownctl order {what} --confirm-within 1s >/dev/null 2>&1; echo $?; exec cat")
+    assert tried.line() == "0"
+    wait_for(lambda: machine.status()[0] == 3, 5.0, "the end of what nobody confirmed")
 
 
 def test_login_while_the_daemon_is_away(machine, log_in):
