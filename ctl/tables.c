@@ -101,6 +101,16 @@ const struct verb verbs[] = {
          .request = confirm_request,
          .write = write_confirm,
          .write_warnings = write_warnings},
+        {.name = "verify",
+         .synopsis = {"verify [PROFILE]"},
+         .summary = "read back what the kernel holds, and put right what differs",
+         .description =
+                 "lockdownd does this by itself every minute. Exit 0: all of it holds (also: again); 1: it "
+                 "does\nnot; 3: nothing is in force.",
+         .max_positional = 1,
+         .request = verify_request,
+         .write = write_verify,
+         .code = verify_code},
         {.name = "status",
          .synopsis = {"status [PROFILE] [--verbose]"},
          .summary = "what is in force (exit 0), or that nothing is (exit 3)",

@@ -145,6 +145,34 @@ int lift_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
         return 0;
 }
 
+int verify_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r = client_new_call(bus, METHOD_VERIFY, &m);
+
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", a->positional[0] ?: "");
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+int verify_code(const struct arguments *a, const json_t *answer)
+{
+        const json_t *list = json_object_get(answer, "verified");
+        json_t *item;
+        size_t i;
+
+        (void)a;
+        json_array_foreach(list, i, item)
+        {
+                if (!json_is_true(json_object_get(item, "holds")))
+                        return EXIT_DAEMON_FAILED;
+        }
+        return json_array_size(list) > 0 ? EXIT_DONE : EXIT_NONE_IN_FORCE;
+}
+
 int confirm_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;

@@ -14,6 +14,8 @@ int order_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
 int lift_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
 int extend_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
 int confirm_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
+int verify_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
+int verify_code(const struct arguments *a, const json_t *answer);
 int reload_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret);
 
 /* verbs-show.c: what only looks */
@@ -31,6 +33,7 @@ int follow_units_run(const struct arguments *a, struct failure *f);
 int write_order(FILE *f, const json_t *answer, const struct style *s);
 int write_lift(FILE *f, const json_t *answer, const struct style *s);
 int write_extend(FILE *f, const json_t *answer, const struct style *s);
+int write_verify(FILE *f, const json_t *answer, const struct style *s);
 int write_confirm(FILE *f, const json_t *answer, const struct style *s);
 int write_reload(FILE *f, const json_t *answer, const struct style *s);
 void write_warnings(FILE *f, const json_t *answer);

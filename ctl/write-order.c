@@ -230,6 +230,30 @@ int write_order(FILE *f, const json_t *answer, const struct style *s)
         return 0;
 }
 
+int write_verify(FILE *f, const json_t *answer, const struct style *s)
+{
+        const json_t *list = field_array(answer, "verified");
+        json_t *item;
+        size_t i;
+
+        json_array_foreach(list, i, item)
+        {
+                bool holds = field_true(item, "holds");
+
+                fputs(style_colour(s, holds ? COLOUR_GOOD : COLOUR_ALERT), f);
+                put_safe(f, field_text(item, "profile"));
+                fputs(!holds                         ? " does NOT hold as it should: "
+                      : field_true(item, "repaired") ? " holds; something had been changed, and was put right"
+                                                     : " holds",
+                      f);
+                put_safe(f, field_text(item, "problem"));
+                fprintf(f, "%s\n", style_colour(s, COLOUR_NONE));
+        }
+        if (json_array_size(list) == 0)
+                fputs("No lockdown is in force.\n", f);
+        return 0;
+}
+
 int write_confirm(FILE *f, const json_t *answer, const struct style *s)
 {
         write_in_force(f, json_object_get(answer, "order"),

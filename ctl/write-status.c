@@ -70,6 +70,15 @@ static void write_when(FILE *f, const json_t *order, const struct style *s)
         }
 }
 
+static void write_verified(FILE *f, const json_t *order, const struct style *s)
+{
+        if (field_number(order, "verified_at_usec") == 0)
+                return;
+        label(f, "Verified");
+        put_when(f, field_number(order, "verified_at_usec"), s);
+        fputc('\n', f);
+}
+
 static void write_to_confirm(FILE *f, const json_t *order, const struct style *s)
 {
         _cleanup_free_ char *text = NULL;
@@ -238,6 +247,7 @@ static void write_locks(FILE *f, const json_t *order, const struct style *s)
         write_lock(f, "Packet sockets", field_text(locks, "packet_sockets"), s);
         write_lock(f, "Second lock", field_text(locks, "second_lock"), s);
         write_lock(f, "Sender lock", field_text(locks, "sender_lock"), s);
+        write_verified(f, order, s);
         write_namespaces(f, order, s);
         if (json_is_false(json_object_get(order, "saved"))) {
                 line_alert(f, "Saved", "NO: it will not survive a reboot", s);

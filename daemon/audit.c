@@ -36,6 +36,7 @@ static const struct {
         [AUDIT_SESSION_ENDED] = {"53f95fb70e654357b65ab74ba1e210ed", "session-ended"},
         [AUDIT_MEMBERSHIP] = {"42298df08337497ebbff8040b65b4e40", "membership"},
         [AUDIT_RELOADED] = {"14a54aa4447543f8a60b2026f8c8ceeb", "reloaded"},
+        [AUDIT_NOT_HOLDING] = {"262ef907b80c4a42802f87e2a2ee1230", "not-holding"},
         [AUDIT_NOT_SAVED] = {"f192521a99324c01b9ac030a6cff5844", "not-saved"},
         [AUDIT_DAMAGED] = {"5d3fcf9cf1984581b537d12be0ab6efb", "damaged"},
 };

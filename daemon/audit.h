@@ -22,8 +22,9 @@ enum audit_event {
         AUDIT_MEMBERSHIP,     /* people were added to or removed from what is in force */
         AUDIT_SESSION_ENDED,  /* a login from outside was ended (RemoteSessions=end) */
         AUDIT_RELOADED,
-        AUDIT_NOT_SAVED, /* the state could not be written: will not survive a reboot */
-        AUDIT_DAMAGED,   /* a state file was set aside */
+        AUDIT_NOT_HOLDING, /* ordered, but the kernel does not hold it, and that could not be put right */
+        AUDIT_NOT_SAVED,   /* the state could not be written: will not survive a reboot */
+        AUDIT_DAMAGED,     /* a state file was set aside */
         _AUDIT_EVENT_MAX,
 };
 

@@ -48,10 +48,12 @@ static const struct {
         const char *method;
         enum right right;
 } rights[] = {
-        {METHOD_ORDER, RIGHT_ORDER},     {METHOD_EXTEND, RIGHT_ORDER},   {METHOD_RELOAD, RIGHT_ORDER},
-        {METHOD_LIFT, RIGHT_LIFT},       {METHOD_LIFT_ALL, RIGHT_LIFT},  {METHOD_STATUS, RIGHT_STATUS},
-        {METHOD_PROFILES, RIGHT_STATUS}, {METHOD_EXPLAIN, RIGHT_STATUS}, {METHOD_HISTORY, RIGHT_STATUS},
-        {METHOD_ATTEMPTS, RIGHT_STATUS}, {METHOD_CONFIRM, RIGHT_ORDER},
+        {METHOD_ORDER, RIGHT_ORDER},     {METHOD_EXTEND, RIGHT_ORDER},
+        {METHOD_RELOAD, RIGHT_ORDER},    {METHOD_LIFT, RIGHT_LIFT},
+        {METHOD_LIFT_ALL, RIGHT_LIFT},   {METHOD_STATUS, RIGHT_STATUS},
+        {METHOD_PROFILES, RIGHT_STATUS}, {METHOD_EXPLAIN, RIGHT_STATUS},
+        {METHOD_HISTORY, RIGHT_STATUS},  {METHOD_ATTEMPTS, RIGHT_STATUS},
+        {METHOD_CONFIRM, RIGHT_ORDER},   {METHOD_VERIFY, RIGHT_ORDER}, /* it repairs, and costs something */
 };
 
 static bool permits(const struct bus *b, const char *method, const struct peer *peer)
@@ -385,6 +387,22 @@ static int method_status(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return 1;
 }
 
+static int method_verify(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        struct bus *b = userdata;
+        struct caller caller;
+        struct call *call;
+        const char *profile;
+        int r = sd_bus_message_read(m, "s", &profile);
+
+        if (r >= 0)
+                r = admit(b, m, &caller, &call, error);
+        if (r < 0)
+                return r;
+        manager_verify(b->manager, profile, on_done, call);
+        return 1;
+}
+
 static int method_confirm(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
         struct bus *b = userdata;
@@ -463,6 +481,7 @@ const sd_bus_vtable bus_vtable[] = {
         METHOD(METHOD_LIFT_ALL, "s", "s", method_lift_all),
         METHOD(METHOD_EXTEND, "sa{sv}", "s", method_extend),
         METHOD(METHOD_CONFIRM, "s", "s", method_confirm),
+        METHOD(METHOD_VERIFY, "s", "s", method_verify),
         METHOD(METHOD_STATUS, "sb", "s", method_status),
         METHOD(METHOD_PROFILES, NULL, "s", method_plain),
         METHOD(METHOD_HISTORY, NULL, "s", method_plain),

@@ -305,6 +305,7 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
         lockdown_save(l);
         lockdown_arm_expiry(l);
         manager_watch_owners(l->manager);
+        manager_verify_soon(l->manager);
         return 0;
 }
 
@@ -467,29 +468,4 @@ void manager_cover_devices(struct manager *m)
         for (size_t i = 0; i < m->n_lockdowns; i++)
                 if (m->lockdowns[i]->loaded && m->lockdowns[i]->engaged && !m->lockdowns[i]->kernel_problem)
                         cover_devices(m->lockdowns[i]);
-}
-
-/* ---- tables that others can change ---- */
-
-static void check_table(struct lockdown *l, const char *program, uint32_t pid)
-{
-        _cleanup_free_ char *difference = NULL;
-
-        if (!l->loaded || nft_verify(l->manager->nft, l->loaded, l->order != NULL, &difference) == 0)
-                return;
-        set_problem(&l->kernel_problem, "%s", difference ? difference : "it cannot be read");
-        if (lockdown_sync(l) < 0)
-                return; /* told there, and tried again by the timer */
-        if (!l->order)
-                return;
-        lockdown_sever(l, NULL); /* what came up through the hole */
-        audit(AUDIT_REPAIRED, LOG_WARNING, l->order, NULL,
-              "%s had been changed by %s (pid %" PRIu32 "): %s. Repaired", l->name,
-              *program ? program : "somebody", pid, difference ? difference : "it could not be read");
-}
-
-void manager_check_tables(struct manager *m, const char *program, uint32_t pid)
-{
-        for (size_t i = 0; i < m->n_lockdowns; i++)
-                check_table(m->lockdowns[i], program, pid);
 }

@@ -68,6 +68,8 @@ struct lockdown {
         char *relay_problem;     /* why there is none, or why it does not serve, or NULL */
         char *sessions_problem;  /* why logins from outside are not ended, or NULL */
         char *save_problem;      /* why the order would not survive a reboot, or NULL */
+        uint64_t verified_at;    /* realtime: both locks were read back and as they should be; 0: never yet */
+        bool alarmed;            /* … and since then it was told that they are not */
 
         sd_event_source *expiry;
 
@@ -95,8 +97,9 @@ struct manager {
         struct watch *watch;
         struct clock_watch *clock;
         sd_event_source *refresh_timer, *retry_timer, *status_timer;
-        sd_event_source *seen_timer; /* NULL: nobody is looked for */
-        struct idset seen;           /* owners of sockets so far, while it runs */
+        sd_event_source *verify_timer; /* NULL: nothing is in force */
+        sd_event_source *seen_timer;   /* NULL: nobody is looked for */
+        struct idset seen;             /* owners of sockets so far, while it runs */
 
         struct config *config;
         struct reload_op *reload; /* under way, or NULL */
@@ -141,6 +144,12 @@ void manager_refresh_all(struct manager *m);
 void manager_refresh_access(struct manager *m);
 void manager_cancel_access(struct manager *m);
 
+/* ---- manager-verify.c ---- */
+/* Somebody changed tables of ours: what is in force and differs is put right. */
+void manager_check_tables(struct manager *m, const char *program, uint32_t pid);
+/* An order came into force: it is verified in a moment, and then every minute as long as there is one. */
+void manager_verify_soon(struct manager *m);
+
 /* ---- manager-seen.c ---- */
 /* An order came into force: looks for people it covers without knowing it, until none goes by groups. */
 void manager_watch_owners(struct manager *m);
@@ -168,14 +177,15 @@ void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
 int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
                  struct order **ret_ended);
 void lockdown_arm_expiry(struct lockdown *l);
-/* Somebody changed tables of ours: what is in force and differs is put right. */
-void manager_check_tables(struct manager *m, const char *program, uint32_t pid);
 /* Devices came, went or have other names: the hooks at devices of what is in force follow. */
 void manager_cover_devices(struct manager *m);
 
 /* ---- manager-second.c ---- */
 /* Brings the second lock in line with order, plan and members; what goes wrong stands in second_problem. */
 void lockdown_second_sync(struct lockdown *l);
+/* Is it on as it should be? 0: yes, or it is not wanted, or known not to be (second_problem); 1: no, and
+ * RET_DIFFERENCE says where; -errno. */
+int lockdown_second_verify(struct lockdown *l, char **ret_difference);
 /* What it refused to send, to be added to the rules' count; zero where it is not in place. */
 void lockdown_second_refused(const struct lockdown *l, uint64_t *ret_packets, uint64_t *ret_bytes);
 /* Takes it off. 0, or -errno with second_problem: it still holds. */

@@ -53,6 +53,19 @@ static bool adopted(struct lockdown *l, const struct second_lock_spec *spec)
                second_lock_verify(second, spec, &difference) == 0;
 }
 
+int lockdown_second_verify(struct lockdown *l, char **ret_difference)
+{
+        _cleanup_subjects_ struct subjects subjects = {0};
+        _cleanup_free_ struct second_lock_cgroup *cgroups = NULL;
+        struct second_lock_spec spec;
+        int r;
+
+        if (!wanted(l) || !l->second_engaged || l->second_problem)
+                return 0;
+        r = make_spec(l, &subjects, &cgroups, &spec);
+        return r < 0 ? r : second_lock_verify(l->manager->second, &spec, ret_difference);
+}
+
 void lockdown_second_refused(const struct lockdown *l, uint64_t *ret_packets, uint64_t *ret_bytes)
 {
         struct second_lock_refused refused = {0};

@@ -361,6 +361,7 @@ int manager_start(struct manager *m, char **ret_error)
         }
         manager_refresh_all(m);
         manager_watch_owners(m);
+        manager_verify_soon(m);
         manager_update_status(m);
         return 0;
 }

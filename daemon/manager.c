@@ -112,8 +112,10 @@ const struct profile *lockdown_profile(const struct lockdown *l)
 static void describe(struct lockdown *l, FILE *f)
 {
         uint64_t packets = 0, bytes = 0, second_packets, second_bytes;
-        char until[64];
+        char until[64], span[64];
+        struct now now;
 
+        clock_now(&now);
         fprintf(f, "%s in force for ", l->name);
         if (lockdown_profile(l)->everyone)
                 fputs("everyone", f);
@@ -134,8 +136,12 @@ static void describe(struct lockdown *l, FILE *f)
         (void)nft_read_refused(l->manager->nft, l->name, &packets, &bytes);
         lockdown_second_refused(l, &second_packets, &second_bytes);
         fprintf(f, ", %" PRIu64 " packets refused", l->order->refused_packets + packets + second_packets);
-        if (l->kernel_problem)
-                fprintf(f, ", NOT as it should be: %s", l->kernel_problem);
+        if (l->kernel_problem || l->second_problem)
+                fprintf(f, ", NOT holding as it should: %s",
+                        l->kernel_problem ? l->kernel_problem : l->second_problem);
+        else if (l->verified_at > 0 && l->verified_at <= now.realtime)
+                fprintf(f, ", verified %s ago",
+                        timespan_format(now.realtime - l->verified_at, span, sizeof(span)));
         if (l->save_problem)
                 fprintf(f, ", NOT SAVED: %s", l->save_problem);
 }
@@ -470,6 +476,7 @@ struct manager *manager_free(struct manager *m)
         sd_event_source_disable_unref(m->retry_timer);
         sd_event_source_disable_unref(m->status_timer);
         sd_event_source_disable_unref(m->seen_timer);
+        sd_event_source_disable_unref(m->verify_timer);
         idset_clear(&m->seen);
         for (size_t i = 0; i < ELEMENTSOF(m->access); i++)
                 access_clear(&m->access[i]);

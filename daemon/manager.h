@@ -63,6 +63,8 @@ void manager_extend(struct manager *m, const char *profile, const struct order_t
                     const struct caller *caller, manager_done_t done, void *userdata);
 void manager_confirm(struct manager *m, const char *profile, const struct caller *caller, manager_done_t done,
                      void *userdata);
+/* PROFILE "" or NULL: all that is in force. */
+void manager_verify(struct manager *m, const char *profile, manager_done_t done, void *userdata);
 /* PROFILE "" or NULL: all. NAMES: with the people covered, by name. */
 void manager_status(struct manager *m, const char *profile, bool names, manager_done_t done, void *userdata);
 void manager_profiles(struct manager *m, manager_done_t done, void *userdata);

@@ -268,6 +268,7 @@ static void put_live(struct builder *b, struct lockdown *l, const struct order *
         put(b, "refused",
             refused_json(o->refused_packets + packets + second_packets,
                          o->refused_bytes + bytes + second_bytes));
+        put_time(b, "verified_at", l->verified_at);
         put(b, "saved", json_boolean(!l->save_problem));
         put_optional(b, "save_error", l->save_problem);
         put_locks(b, l);

@@ -29,6 +29,8 @@
 #define METHOD_EXTEND "Extend"
 /* Confirm(s profile) -> s.  It no longer ends because nobody confirmed it. */
 #define METHOD_CONFIRM "Confirm"
+/* Verify(s profile) -> s.  "" for all: reads both locks back and repairs what differs. */
+#define METHOD_VERIFY "Verify"
 /* Status(s profile, b names) -> s.  "" for all; names: list the people covered by name. */
 #define METHOD_STATUS "Status"
 /* Profiles() -> s;  History() -> s;  Attempts(s profile) -> s ("" for all in force; also a finished order's

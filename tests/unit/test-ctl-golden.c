@@ -43,6 +43,8 @@ static const struct sample {
         {"order-everyone", NULL, {.now = NOW}},
         {"order-unconfirmed", NULL, {.now = NOW}},
         {"confirm-done", NULL, {.now = NOW}},
+        {"verify-trouble", NULL, {.now = NOW}},
+        {"verify-none", NULL, {.now = NOW}},
         {"confirm-not-needed", NULL, {.now = NOW}},
         {"order-dry-run", NULL, {.now = NOW}},
         {"order-doors", NULL, {.now = NOW}},
