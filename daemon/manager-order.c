@@ -260,13 +260,14 @@ static void on_confirmed(void *userdata, struct lockdown *l, int error)
 static int on_patience_over(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct order_op *o = userdata;
+        struct lockdown *l = o->l;
 
         (void)source;
         (void)usec;
-        lockdown_cancel_waiters(o->l, o);
-        if (!o->l->members_problem)
-                set_problem(&o->l->members_problem, "the list of people is still being brought up to date");
-        reply(o);
+        lockdown_cancel_waiters(l, o);
+        if (!l->members_problem)
+                set_problem(&l->members_problem, "the list of people is still being brought up to date");
+        on_confirmed(o, l, 0);
         return 0;
 }
 
@@ -305,10 +306,15 @@ static void on_resolved(void *userdata, struct lockdown *l, int error)
         _cleanup_free_ char *sentence = NULL;
         const char *kind, *missing = missing_name(l, &kind);
 
+        if (error == -ECANCELED) { /* L is about to go: nothing more may be begun with it */
+                set_problem(&sentence, "%s is NOT in force: it was removed meanwhile", l->name);
+                fail(o, NULL, ERROR_FAILED, sentence);
+                return;
+        }
         if (error < 0 && !l->have_members) {
                 set_problem(&sentence, "%s is NOT in force: %s", l->name,
                             l->members_problem ? l->members_problem : strerror(-error));
-                fail(o, error == -ECANCELED ? NULL : l, ERROR_RESOLVE_FAILED, sentence);
+                fail(o, l, ERROR_RESOLVE_FAILED, sentence);
                 return;
         }
         if (!l->configured && missing) {

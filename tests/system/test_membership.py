@@ -2,6 +2,7 @@
 """Changes while an order is in force: of the groups, of the configuration."""
 
 import os
+import signal
 import subprocess
 import time
 
@@ -197,3 +198,28 @@ def test_a_first_socket_gives_away_whom_the_directory_does_not_list(labs):
     checks.assert_blocked(own, ERIN, ("tcp", "udp"))
     assert own.orders()["contractors"]["subjects"]["users"] == 1
     assert quick(own, MALLORY)
+
+
+def _worker(lab):
+    """The process that asks the directory."""
+    with open(f"/proc/{lab.daemon.pid}/task/{lab.daemon.pid}/children", encoding="ascii") as f:
+        for pid in f.read().split():
+            with open(f"/proc/{pid}/cmdline", "rb") as g:
+                if b"--resolver-worker" in g.read():
+                    return int(pid)
+    return None
+
+
+def test_lifted_while_the_order_waits_for_the_directory(own):
+    """The block stands, the reply waits for the list of people; when that takes too long, the order is gone."""
+    own.do("order", "staff")
+    own.do("lift", "staff")
+    os.kill(_worker(own), signal.SIGSTOP)
+    _edit(own, "group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
+    order = own.host.popen([own.path("bin/lockdownctl"), "order", "staff"], env=own.environment(),
+                           stderr=subprocess.PIPE, text=True)
+    checks.wait_for(lambda: own.tables()["staff"], 5.0, "the block")
+    own.do("lift", "staff")
+    assert "lifted before it could be confirmed" in order.communicate(timeout=10)[1]
+    assert order.returncode == 1 and own.daemon.running()
+    assert quick(own, ALICE)
