@@ -1,34 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The second lock on the real kernel: who sends, whosever the socket is. Processes of a subject get sockets
- * that were made by others, and whatever is no IP. */
-#include "second-lock-lab.h"
+ * that were made by others. */
+#include "second-lock-sender.h"
 
 #include <bpf/bpf.h>
-#include <linux/if_alg.h>
-#include <linux/if_ether.h>
 #include <linux/io_uring.h>
-#include <linux/netlink.h>
-#include <linux/vm_sockets.h>
-#include <net/if.h>
-#include <netpacket/packet.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <sys/utsname.h>
 
 struct lab lab;
 
-static char text[] = "sent";
-#define LENGTH 4
-
 /* Ways to send TEXT through a connected socket: -1 with errno. */
-
-static ssize_t by_send(int fd)
-{
-        return send(fd, text, LENGTH, 0);
-}
 
 static ssize_t by_sendto(int fd)
 {
@@ -132,25 +117,6 @@ static ssize_t by_fastopen(int fd)
         return n < 0 && errno == EINPROGRESS ? 0 : n;
 }
 
-typedef ssize_t (*way)(int fd);
-
-/* Has a process of that user and group do it, through a socket that it did not make. Returns 0 or -errno. */
-static int done_by(uid_t uid, gid_t gid, way how, int fd)
-{
-        pid_t pid = fork();
-        int status;
-
-        assert_true(pid >= 0);
-        if (pid == 0) {
-                if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-                        _exit(255);
-                _exit(how(fd) < 0 ? errno : 0);
-        }
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 255);
-        return -WEXITSTATUS(status);
-}
-
 /* Did TEXT come? What root sends behind it does. */
 static bool has_come(int receiver, const char *address)
 {
@@ -185,18 +151,6 @@ static void check_passed(uid_t made, uid_t sender, gid_t gid, const char *addres
         if (come != expected || r != (expected ? 0 : -EPERM))
                 fail_msg("a socket of %u used by %u (group %u) to %s: %s, error %d", made, sender, gid,
                          address, come ? "came" : "did not come", -r);
-}
-
-static struct order *order_with_sender(void **state)
-{
-        struct order *o = order_of(state);
-        const char *why = second_lock_no_sender(o->lock);
-
-        if (why) {
-                print_message("skipped: %s\n", why);
-                skip();
-        }
-        return o;
 }
 
 static void test_others_sockets_are_no_use(void **state)
@@ -453,154 +407,6 @@ static void test_control_groups(void **state)
         close(receiver);
 }
 
-/* Other families. */
-
-static ssize_t by_frame(int fd)
-{
-        struct sockaddr_ll to = {.sll_family = AF_PACKET,
-                                 .sll_protocol = htons(0x88b5), /* for local experiments */
-                                 .sll_ifindex = 0,
-                                 .sll_halen = 6,
-                                 .sll_addr = {255, 255, 255, 255, 255, 255}};
-        socklen_t length = sizeof(to);
-
-        if (getsockname(fd, (struct sockaddr *)&to, &length) < 0)
-                return -1;
-        to.sll_halen = 6;
-        memset(to.sll_addr, 255, 6);
-        return sendto(fd, text, LENGTH, 0, (struct sockaddr *)&to, sizeof(to));
-}
-
-static ssize_t by_receiving(int fd)
-{
-        char buffer[2048];
-
-        return ready(fd, POLLIN, PATIENCE_MS) ? recv(fd, buffer, sizeof(buffer), 0) : -1;
-}
-
-/* A packet socket as a capture program makes it. */
-static int packet_socket(uid_t uid, int netns, const char *device)
-{
-        struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-        int fd;
-
-        assert_int_equal(setns(netns, CLONE_NEWNET), 0);
-        setfsuid(uid);
-        fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        setfsuid(0);
-        at.sll_ifindex = (int)if_nametoindex(device);
-        assert_int_equal(setns(lab.host, CLONE_NEWNET), 0);
-        assert_true(fd >= 0 && at.sll_ifindex > 0);
-        assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-        return fd;
-}
-
-/* Does a frame with TEXT come into the world? One with "over" follows it. */
-static bool frame_has_come(int capture, int control)
-{
-        char buffer[2048];
-        bool come = false;
-
-        memcpy(text, "over", LENGTH);
-        assert_int_equal(done_by(0, 0, by_frame, control), 0);
-        memcpy(text, "sent", LENGTH);
-        for (;;) {
-                ssize_t n;
-
-                assert_true(ready(capture, POLLIN, PATIENCE_MS));
-                n = recv(capture, buffer, sizeof(buffer), 0);
-                if (n >= LENGTH && memcmp(buffer, "over", LENGTH) == 0)
-                        return come;
-                come |= n >= LENGTH && memcmp(buffer, "sent", LENGTH) == 0;
-        }
-}
-
-static void test_frames(void **state)
-{
-        struct order *o = order_with_sender(state);
-        int capture = packet_socket(0, lab.world, "w"), hers = packet_socket(SUBJECT, lab.host, "w0");
-        int others = packet_socket(OTHER, lab.host, "w0"), control = packet_socket(0, lab.host, "w0");
-
-        assert_int_equal(done_by(SUBJECT, SUBJECT, by_frame, hers), 0);
-        assert_true(frame_has_come(capture, control));
-        engage(o);
-        assert_int_equal(done_by(SUBJECT, SUBJECT, by_frame, hers), -EPERM);
-        assert_int_equal(done_by(SUBJECT, SUBJECT, by_frame, others), -EPERM);
-        assert_false(frame_has_come(capture, control));
-        assert_int_equal(done_by(OTHER, OTHER, by_frame, others), 0);
-        assert_true(frame_has_come(capture, control));
-        assert_int_equal(done_by(SUBJECT, SUBJECT, by_receiving, hers), 0);
-        for (size_t i = 0; i < 4; i++)
-                close((int[]){capture, hers, others, control}[i]);
-}
-
-static ssize_t by_vsock(int fd)
-{
-        struct sockaddr_vm to = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_LOCAL, .svm_port = 7001};
-
-        return connect(fd, (struct sockaddr *)&to, sizeof(to));
-}
-
-static ssize_t by_netlink(int fd)
-{
-        struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-
-        return sendto(fd, &(struct nlmsghdr){.nlmsg_len = NLMSG_HDRLEN, .nlmsg_type = NLMSG_NOOP},
-                      NLMSG_HDRLEN, 0, (struct sockaddr *)&kernel, sizeof(kernel));
-}
-
-static ssize_t by_cipher(int fd)
-{
-        struct sockaddr_alg hash = {.salg_family = AF_ALG, .salg_type = "hash", .salg_name = "sha256"};
-        int operation;
-
-        if (bind(fd, (struct sockaddr *)&hash, sizeof(hash)) < 0)
-                return -1;
-        operation = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-        return operation < 0 ? -1 : send(operation, text, LENGTH, 0);
-}
-
-static int socket_if_any(uid_t uid, int family, int type)
-{
-        int fd;
-
-        setfsuid(uid);
-        fd = socket(family, type | SOCK_CLOEXEC, 0);
-        setfsuid(0);
-        return fd;
-}
-
-static void test_other_families(void **state)
-{
-        struct order *o = order_with_sender(state);
-        int local[2], netlink = socket_of(OTHER, AF_NETLINK, SOCK_DGRAM);
-        int cipher = socket_if_any(SUBJECT, AF_ALG, SOCK_SEQPACKET);
-        int vsock = socket_if_any(SUBJECT, AF_VSOCK, SOCK_STREAM);
-        int before_cipher = cipher < 0 ? 0 : done_by(SUBJECT, SUBJECT, by_cipher, cipher);
-
-        setfsuid(OTHER);
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, local), 0);
-        setfsuid(0);
-        if (vsock >= 0)
-                assert_int_not_equal(done_by(SUBJECT, SUBJECT, by_vsock, vsock), -EPERM);
-        engage(o);
-        assert_int_equal(done_by(SUBJECT, SUBJECT, by_send, local[0]), 0);
-        assert_int_equal(done_by(SUBJECT, SUBJECT, by_netlink, netlink), 0);
-        if (cipher >= 0 && before_cipher == 0) {
-                close(cipher);
-                cipher = socket_if_any(SUBJECT, AF_ALG, SOCK_SEQPACKET);
-                assert_int_equal(done_by(SUBJECT, SUBJECT, by_cipher, cipher), 0);
-        }
-        if (vsock >= 0) {
-                assert_int_equal(done_by(SUBJECT, SUBJECT, by_vsock, vsock), -EPERM);
-                assert_int_not_equal(done_by(OTHER, OTHER, by_vsock, vsock), -EPERM);
-        } else {
-                print_message("no AF_VSOCK here\n");
-        }
-        for (size_t i = 0; i < 5; i++)
-                close((int[]){local[0], local[1], netlink, cipher, vsock}[i]);
-}
-
 static void check_wrong(struct order *o, const char *words)
 {
         char *difference = NULL;
@@ -664,8 +470,6 @@ static void test_goes_without(void **state)
         assert_refused(SUBJECT, OUTSIDE4, PORT);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -676,8 +480,6 @@ int main(void)
                 TEST(test_who_is_a_subject),
                 TEST(test_everyone),
                 TEST(test_control_groups),
-                TEST(test_frames),
-                TEST(test_other_families),
                 TEST(test_verify_asks_for_it),
                 TEST(test_goes_without),
         };
