@@ -10,23 +10,37 @@ struct table_list {
         size_t n;
 };
 
+/* The two tables of a profile are one entry; either may have been left alone. */
+static struct nft_table *entry_for(struct table_list *l, const char *profile)
+{
+        struct nft_table *grown;
+
+        for (size_t i = 0; i < l->n; i++)
+                if (strcmp(l->items[i].name, profile) == 0)
+                        return &l->items[i];
+        grown = reallocarray(l->items, l->n + 1, sizeof(*grown));
+        if (!grown)
+                return NULL;
+        l->items = grown;
+        grown[l->n] = (struct nft_table){.name = strdup(profile), .owned = true};
+        return grown[l->n].name ? &grown[l->n++] : NULL;
+}
+
 static int add_table(struct table_list *l, const struct nftnl_table *t)
 {
         const char *name = nftnl_table_get_str(t, NFTNL_TABLE_NAME);
         uint32_t owner =
                 nftnl_table_is_set(t, NFTNL_TABLE_OWNER) ? nftnl_table_get_u32(t, NFTNL_TABLE_OWNER) : 0;
-        struct nft_table *grown;
+        struct nft_table *entry;
 
         if (!name || strncmp(name, TABLE_PREFIX, strlen(TABLE_PREFIX)) != 0)
                 return 0;
-        grown = reallocarray(l->items, l->n + 1, sizeof(*grown));
-        if (!grown)
+        entry = entry_for(l, name + strlen(TABLE_PREFIX));
+        if (!entry)
                 return -ENOMEM;
-        l->items = grown;
-        grown[l->n] = (struct nft_table){.name = strdup(name + strlen(TABLE_PREFIX)),
-                                         .owned = owner == l->nft->portid,
-                                         .foreign = owner > 0 && owner != l->nft->portid};
-        return grown[l->n++].name ? 0 : -ENOMEM;
+        entry->owned &= owner == l->nft->portid;
+        entry->foreign |= owner > 0 && owner != l->nft->portid;
+        return 0;
 }
 
 static int read_table(const struct nlmsghdr *message, void *userdata)
@@ -41,10 +55,8 @@ static int read_table(const struct nlmsghdr *message, void *userdata)
         return r;
 }
 
-static void forget_tables(void *userdata)
+static void free_tables(struct table_list *l)
 {
-        struct table_list *l = userdata;
-
         nft_tables_free(l->items, l->n);
         l->items = NULL;
         l->n = 0;
@@ -77,16 +89,19 @@ int nft_list(struct nft *n, struct nft_table **ret, size_t *ret_n)
 {
         _cleanup_chain_list_ struct nft_chain_list chains = {0};
         struct table_list l = {.nft = n};
-        int r = nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETTABLE,
-                                                  .dump = true,
-                                                  .answer = read_table,
-                                                  .again = forget_tables,
-                                                  .userdata = &l});
+        int r = 0;
 
+        /* To hear of one again does no harm, should the kernel have to begin anew. */
+        for (size_t i = 0; r == 0 && i < ELEMENTSOF(nft_families); i++)
+                r = nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETTABLE,
+                                                      .family = nft_families[i],
+                                                      .dump = true,
+                                                      .answer = read_table,
+                                                      .userdata = &l});
         if (r == 0)
                 r = nft_read_chains(n, NULL, &chains);
         if (r < 0) {
-                forget_tables(&l);
+                free_tables(&l);
                 return r;
         }
         mark_engaged(&l, &chains);
@@ -132,18 +147,24 @@ static int adopt(struct nft *n, uint8_t family, const char *table, char **ret_er
 int nft_adopt(struct nft *n, const char *name, char **ret_error)
 {
         _cleanup_free_ char *table = nft_table_name(name);
-        int r;
+        size_t missing = 0;
+        int r = 0;
 
         if (ret_error)
                 *ret_error = NULL;
         if (!table)
                 return -ENOMEM;
-        r = adopt(n, NFPROTO_INET, table, ret_error);
-        if (r == -ENOENT)
+        /* That one of them may be missing is for nft_verify() to say. */
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(nft_families); i++) {
+                r = adopt(n, nft_families[i], table, ret_error);
+                if (r == -ENOENT) {
+                        missing++;
+                        r = 0;
+                }
+        }
+        if (missing == ELEMENTSOF(nft_families)) {
                 nft_say(ret_error, "there is no table %s to take over", table);
-        if (r < 0)
-                return r;
-        /* That it may be missing is for nft_verify() to say. */
-        r = adopt(n, NFPROTO_NETDEV, table, ret_error);
-        return r == -ENOENT ? 0 : r;
+                return -ENOENT;
+        }
+        return r;
 }

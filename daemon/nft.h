@@ -54,7 +54,8 @@ struct nft_table {
         bool foreign;   /* by a live socket that is not ours: another lockdownd */
         char order[33]; /* id of the order that engaged it, as far as it is known; else empty */
 };
-/* All inet tables whose name begins with TABLE_PREFIX. The caller frees with nft_tables_free(). */
+/* All profiles that have tables, in whichever family (their names begin with TABLE_PREFIX). The caller frees
+ * with nft_tables_free(). */
 int nft_list(struct nft *n, struct nft_table **ret, size_t *ret_n);
 void nft_tables_free(struct nft_table *tables, size_t n);
 /* Takes ownership of a table left by a dead daemon; what it holds and refuses is not touched. 0 also where

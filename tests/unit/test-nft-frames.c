@@ -112,6 +112,34 @@ static void test_tampering_is_found(void **state)
         }
 }
 
+/* Somebody removed the other table while no daemon lived: what is left is known, taken over, and removed. */
+static void test_left_alone(void **state)
+{
+        struct fixture *f = *state;
+        struct nft_table *tables = NULL;
+        char *error = NULL;
+        size_t n = 0;
+
+        need_kernel(f);
+        f->nft->table_flags = 0;
+        begin_with_frames(state);
+        assert_int_equal(nft_list(f->nft, &tables, &n), 0);
+        assert_int_equal(n, 1); /* the two are one */
+        nft_tables_free(tables, n);
+        assert_true(shell("nft delete table inet lockdown-staff"));
+        assert_int_equal(nft_list(f->nft, &tables, &n), 0);
+        assert_int_equal(n, 1);
+        assert_string_equal(tables[0].name, "staff");
+        assert_true(tables[0].engaged);
+        nft_tables_free(tables, n);
+        assert_int_equal(nft_adopt(f->nft, "staff", &error), 0);
+        assert_int_equal(nft_delete(f->nft, "staff", &error), 0);
+        assert_int_equal(nft_list(f->nft, &tables, &n), 0);
+        assert_int_equal(n, 0);
+        assert_int_equal(nft_adopt(f->nft, "staff", &error), -ENOENT);
+        free(error);
+}
+
 static double milliseconds_since(const struct timespec *start)
 {
         struct timespec now;
@@ -149,9 +177,8 @@ static void test_many_devices(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_devices_are_followed),
-                TEST(test_changes_keep_the_hooks),
-                TEST(test_tampering_is_found),
+                TEST(test_devices_are_followed), TEST(test_changes_keep_the_hooks),
+                TEST(test_tampering_is_found),   TEST(test_left_alone),
                 TEST(test_many_devices),
         };
 
