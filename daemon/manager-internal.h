@@ -194,10 +194,13 @@ int lockdown_second_end(struct lockdown *l);
 void manager_second_sort_out(struct manager *m);
 
 /* ---- manager-units.c ---- */
-/* Looks again which control groups Services= means. True: others than before. */
+/* Looks again which control groups Services= means. True: others than before; then the caller sees to it that
+ * the kernel follows, for nobody else will. */
 bool lockdown_find_units(struct lockdown *l);
-/* A unit came or went: what is staged or in force follows. */
+/* The same, and what is staged or in force follows. */
+void lockdown_follow_units(struct lockdown *l);
 void manager_units_changed(struct manager *m);
+
 /* ---- manager-remote.c ---- */
 int manager_remote_new(struct manager *m);
 void manager_remote_free(struct manager *m); /* the resolver is still there */

@@ -366,7 +366,7 @@ static void on_names(void *userdata, int error, const uint32_t *uids, char *cons
         lockdown_relay_prepare(l);
         f = open_memstream(&text, &size);
         error = f ? lockdown_subjects(l, &s) : -ENOMEM;
-        (void)lockdown_find_units(l);
+        lockdown_follow_units(l);
         if (error >= 0)
                 error = lockdown_build(l, l->profile, &s, &rules);
         if (error >= 0)

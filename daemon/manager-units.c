@@ -60,18 +60,20 @@ bool lockdown_find_units(struct lockdown *l)
         return !same;
 }
 
+void lockdown_follow_units(struct lockdown *l)
+{
+        if (lockdown_profile(l)->services.n == 0 || !lockdown_find_units(l))
+                return;
+        if (l->order || l->loaded)
+                (void)lockdown_sync(l); /* what fails stands in kernel_problem, and is tried again */
+        if (!l->order)
+                return;
+        lockdown_sever(l, NULL); /* what it opened before it was found */
+        manager_update_status(l->manager);
+}
+
 void manager_units_changed(struct manager *m)
 {
-        for (size_t i = 0; i < m->n_lockdowns; i++) {
-                struct lockdown *l = m->lockdowns[i];
-
-                if (lockdown_profile(l)->services.n == 0 || !lockdown_find_units(l))
-                        continue;
-                if (l->order || l->loaded)
-                        (void)lockdown_sync(l); /* what fails stands in kernel_problem, and is tried again */
-                if (!l->order)
-                        continue;
-                lockdown_sever(l, NULL); /* what it opened before it was found */
-                manager_update_status(m);
-        }
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                lockdown_follow_units(m->lockdowns[i]);
 }
