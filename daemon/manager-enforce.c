@@ -353,6 +353,25 @@ static void save_finished(struct lockdown *l, const char *when)
                       when, strerror(-r));
 }
 
+/* What is staged next, when the order is over. An ad-hoc one may have gone by the name of a profile that was
+ * configured since, but about other people: those are not to be the profile's. */
+static void restage(struct lockdown *l, bool other_people)
+{
+        struct manager *m = l->manager;
+
+        if (!other_people) {
+                (void)lockdown_sync(l); /* not the lift's business if it fails */
+                return;
+        }
+        resolver_cancel(m->resolver, l);
+        l->refreshing = l->refresh_again = false;
+        membership_clear(&l->members);
+        l->have_members = l->from_disk = false;
+        set_problem(&l->members_problem, NULL);
+        (void)store_drop_membership(m->store, l->name);
+        lockdown_refresh(l, NULL, NULL);
+}
+
 int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
                  struct order **ret_ended)
 {
@@ -380,7 +399,7 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         *ret_ended = TAKE_PTR(l->order);
         lockdown_relay_sync(l);
         if (l->configured) {
-                (void)lockdown_sync(l); /* restage what was deleted; not the lift's business if it fails */
+                restage(l, (*ret_ended)->adhoc);
                 return 0;
         }
         (void)store_drop_membership(m->store, l->name);

@@ -200,6 +200,16 @@ def test_a_first_socket_gives_away_whom_the_directory_does_not_list(labs):
     assert quick(own, MALLORY)
 
 
+def test_a_profile_by_the_name_of_an_ad_hoc_order_has_its_own_people(own):
+    own.do("order", "--user", "erin", "--name", "night")
+    own.configure(CONFIGURATION + "[Profile night]\nGroups=contractors\n")
+    own.do("reload")
+    assert not quick(own, ERIN) and quick(own, CAROL)
+    own.do("lift", "night")
+    own.do("order", "night")
+    assert quick(own, ERIN) and not quick(own, CAROL)
+
+
 def _worker(lab):
     """The process that asks the directory."""
     with open(f"/proc/{lab.daemon.pid}/task/{lab.daemon.pid}/children", encoding="ascii") as f:
