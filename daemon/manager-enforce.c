@@ -427,6 +427,9 @@ static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)
         r = lockdown_end(l, ORDER_EXPIRED, NULL, unconfirmed ? ORDER_UNCONFIRMED : NULL, &ended);
         if (r < 0) {
                 audit_log(LOG_ALERT, "%s has expired but could not be removed: %s", l->name, strerror(-r));
+                /* by its own time it would be tried again at once, and for ever */
+                (void)sd_event_source_set_time_relative(l->expiry, RETRY_INTERVAL);
+                (void)sd_event_source_set_enabled(l->expiry, SD_EVENT_ONESHOT);
                 return 0;
         }
         audit(AUDIT_EXPIRED, LOG_NOTICE, ended, NULL,

@@ -2,6 +2,7 @@
 """The second lock, with the first one off or out of reach."""
 
 import errno
+import glob
 import os
 import signal
 import socket
@@ -70,6 +71,24 @@ def test_an_expiry_while_it_was_dead_takes_it_off(own):
     assert not quick(own, ALICE)
     own.start()
     assert quick(own, ALICE) and _pins(own) == [] and own.orders() == {}
+
+
+def test_an_end_that_is_refused_is_tried_again_after_a_while(own):
+    own.do("order", "staff", "--for", "1s")
+    os.mkdir(os.path.join(own.host.path("/sys/fs/bpf/lockdownd/staff"), "foreign"))
+
+    def refused():
+        return [e["MESSAGE"] for e in own.entries() if "has expired but could not be removed" in e["MESSAGE"]]
+
+    wait_for(refused, 5.0, "the end to be tried")
+    for _ in range(3):  # each a turn of the daemon's loop or more
+        assert own.orders()
+    assert len(refused()) == 1
+    assert not quick(own, ALICE)
+    for foreign in glob.glob(os.path.join(own.host.path("/sys/fs/bpf/lockdownd"), "*", "foreign")):
+        os.rmdir(foreign)
+    own.do("lift", "staff")
+    assert quick(own, ALICE)
 
 
 def test_it_can_be_left_out(own):
