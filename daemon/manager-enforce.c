@@ -115,6 +115,8 @@ static int load(struct lockdown *l, struct ruleset *new, bool engaged)
         r = nft_replace(nft, new, engaged, &error);
         if (r < 0)
                 set_problem(&l->kernel_problem, "%s", error ? error : strerror(-r));
+        else
+                set_problem(&l->frames_problem, NULL); /* hooked up at every device anew */
         return r;
 }
 
@@ -269,19 +271,22 @@ static int engage_table(struct lockdown *l)
         _cleanup_free_ char *error = NULL;
 
         if (l->loaded && !l->engaged && !l->kernel_problem) {
-                bool units_changed = lockdown_find_units(l);
+                bool changed = lockdown_find_units(l);
+                uint16_t port = lockdown_relay_port(l);
                 int r;
 
                 lockdown_relay_prepare(l);
+                changed |= lockdown_relay_port(l) != port;
                 ruleset_set_order(l->loaded, l->order->id);
                 r = nft_engage(l->manager->nft, l->loaded, &error);
                 if (r >= 0) {
                         l->engaged = true;
-                        if (!units_changed || lockdown_sync(l) < 0) {
+                        set_problem(&l->frames_problem, NULL);
+                        if (!changed || lockdown_sync(l) < 0) {
                                 lockdown_second_sync(l);
                                 lockdown_relay_sync(l);
                         }
-                        return 0; /* in force, whatever may still be wrong with the units */
+                        return 0; /* in force, whatever may still be wrong with units or relay */
                 }
                 /* what was staged is not there any more, or differs: load all of it */
                 audit_log(LOG_WARNING, "%s: the staged table could not be engaged (%s), loading it anew",
@@ -330,6 +335,7 @@ static int disengage_table(struct lockdown *l)
         }
         l->engaged = false;
         set_problem(&l->kernel_problem, NULL);
+        set_problem(&l->frames_problem, NULL);
         return 0;
 }
 
