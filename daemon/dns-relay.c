@@ -148,11 +148,15 @@ static void start(struct dns_relay *r);
 static int on_restart(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct dns_relay *r = userdata;
+        int before = r->error;
 
         (void)usec;
         (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
-        if (r->running && !r->process)
-                start(r);
+        if (!r->running || r->process)
+                return 0;
+        start(r);
+        if (r->error < 0 && r->error != before)
+                r->died(r->userdata, r->error);
         return 0;
 }
 
@@ -266,8 +270,9 @@ int dns_relay_run(struct dns_relay *r, const struct destinations *d)
         memcpy(r->addresses, addresses, sizeof(addresses));
         r->process = worker_process_end(r->process);
         r->running = true;
-        start(r);
-        return r->error;
+        r->error = 0;
+        restart_after(r, 0);
+        return 0;
 }
 
 void dns_relay_stop(struct dns_relay *r)

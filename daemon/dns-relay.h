@@ -16,7 +16,7 @@
 
 struct dns_relay;
 
-/* The process died by itself (-errno) and will be started again. */
+/* The process died by itself or could not be started (-errno); it is tried again. */
 typedef void (*dns_relay_died_t)(void *userdata, int error);
 
 /* Takes a port on 127.0.0.1 and ::1, UDP and TCP: PREFERRED if that is free, else (or with 0) one of the
@@ -28,8 +28,9 @@ uint16_t dns_relay_port(const struct dns_relay *r);
 /* From here on what comes to the port waits for the process: to be called before rules send anything there.
  */
 int dns_relay_open(struct dns_relay *r);
-/* Starts the process, unless it runs and forwards to the addresses of D already. One that dies is started
- * again, if that fails once a second. */
+/* Has the process started, unless it runs and forwards to the addresses of D already: by the event loop, for
+ * what waits at the port can wait a little longer, and the reply to an order is not to wait for a fork. One
+ * that dies is started again, if that fails once a second. */
 int dns_relay_run(struct dns_relay *r, const struct destinations *d);
 /* Ends the process and serves nobody; the port is kept. */
 void dns_relay_stop(struct dns_relay *r);
