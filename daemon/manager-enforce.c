@@ -5,6 +5,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+bool lockdown_knows_people(const struct lockdown *l)
+{
+        return l->have_members || lockdown_profile(l)->everyone;
+}
+
 int lockdown_subjects(const struct lockdown *l, struct subjects *ret)
 {
         const struct profile *p = lockdown_profile(l);
@@ -277,6 +282,7 @@ static int engage_table(struct lockdown *l)
 
                 lockdown_relay_prepare(l);
                 changed |= lockdown_relay_port(l) != port;
+                changed |= lockdown_profile(l)->sessions; /* somebody may have logged in since */
                 ruleset_set_order(l->loaded, l->order->id);
                 r = nft_engage(l->manager->nft, l->loaded, &error);
                 if (r >= 0) {
@@ -286,7 +292,7 @@ static int engage_table(struct lockdown *l)
                                 lockdown_second_sync(l);
                                 lockdown_relay_sync(l);
                         }
-                        return 0; /* in force, whatever may still be wrong with units or relay */
+                        return 0; /* in force, whatever of that may still be wrong */
                 }
                 /* what was staged is not there any more, or differs: load all of it */
                 audit_log(LOG_WARNING, "%s: the staged table could not be engaged (%s), loading it anew",

@@ -155,6 +155,8 @@ void manager_verify_soon(struct manager *m);
 void manager_watch_owners(struct manager *m);
 
 /* ---- manager-enforce.c ---- */
+/* Is it known whom L is about? Until then nothing is put in place of what the kernel holds. */
+bool lockdown_knows_people(const struct lockdown *l);
 /* The subjects as the rules take them: members with the profile's everyone, sessions, root. */
 int lockdown_subjects(const struct lockdown *l, struct subjects *ret);
 /* Brings the kernel's table in line with plan, members and state (staged, or engaged while there is an

@@ -92,7 +92,7 @@ static void restore(struct lockdown *l, const struct nft_table *table, bool same
         load_members(l);
         if (!l->have_members && table && table->engaged)
                 read_back_members(l);
-        if (!l->have_members && !l->order->profile->everyone) {
+        if (!lockdown_knows_people(l)) {
                 /* the directory is asked next; what the kernel holds, it goes on holding */
                 set_problem(&l->kernel_problem,
                             "the list of its people is lost and the directory has not answered yet");

@@ -64,6 +64,8 @@ void lockdown_follow_units(struct lockdown *l)
 {
         if (lockdown_profile(l)->services.n == 0 || !lockdown_find_units(l))
                 return;
+        if (!lockdown_knows_people(l))
+                return; /* what the kernel holds, it goes on holding */
         if (l->order || l->loaded)
                 (void)lockdown_sync(l); /* what fails stands in kernel_problem, and is tried again */
         if (!l->order)

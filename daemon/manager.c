@@ -251,10 +251,18 @@ static void on_sessions_changed(void *userdata)
 {
         struct manager *m = userdata;
 
-        /* somebody logged in: perhaps one whom the directory does not enumerate */
-        for (size_t i = 0; i < m->n_lockdowns; i++)
-                if (m->lockdowns[i]->order)
-                        lockdown_refresh(m->lockdowns[i], NULL, NULL);
+        for (size_t i = 0; i < m->n_lockdowns; i++) {
+                struct lockdown *l = m->lockdowns[i];
+
+                if (!l->order)
+                        continue;
+                /* at once: the directory may take its time, or not answer */
+                if (lockdown_profile(l)->sessions && lockdown_knows_people(l)) {
+                        (void)lockdown_sync(l);
+                        lockdown_sever(l, NULL);
+                }
+                lockdown_refresh(l, NULL, NULL); /* perhaps it is one whom the directory does not enumerate */
+        }
 }
 
 static void on_units_changed(void *userdata)

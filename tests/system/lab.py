@@ -113,6 +113,15 @@ class Daemon:
             f.seek(self.log_start)
             return f.read()
 
+    def child(self, argument):
+        """The process of its own that it started with ARGUMENT: a pid, or None."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as f:
+            for pid in f.read().split():
+                with open(f"/proc/{pid}/cmdline", "rb") as g:
+                    if argument.encode() in g.read().split(b"\0"):
+                        return int(pid)
+        return None
+
     def running(self):
         return self.process.poll() is None
 

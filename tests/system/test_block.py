@@ -344,28 +344,51 @@ def test_forward_deny(labs):
         container.close()
 
 
-def test_sessions(labs):
-    """With Sessions=yes what was started from a member's login is blocked, whatever uid it has by now."""
-    own = labs("[Profile plain]\nGroups=staff\n[Profile sessions]\nGroups=staff\nSessions=yes\n")
-    scope = f"{own.cgroup}/user.slice/user-{ALICE.uid}.slice/session-1.scope"
-    lab_.os.makedirs(scope)
+class Login:
+    """A member's login session, and programs in it that have become somebody else's."""
 
-    def inside_session(specs):
-        with open(f"{scope}/cgroup.procs", "w", encoding="ascii") as f:
+    def __init__(self, own, who):
+        self.own = own
+        self.scope = f"{own.cgroup}/user.slice/user-{who.uid}.slice/session-1.scope"
+        lab_.os.makedirs(self.scope)
+
+    def _probe(self, specs):
+        with open(f"{self.scope}/cgroup.procs", "w", encoding="ascii") as f:
             f.write("0")
-        own.host.enter_namespaces()
+        self.own.host.enter_namespaces()
         MALLORY.become()
         return lab_.probes.probe_all(specs)
 
-    def probe():
-        specs = [own.spec("tcp", INTERNET4), own.spec("udp", INTERNET6)]
-        mark = own.mark()
-        task = lab_.netlab.fork_task(lambda: None, inside_session, specs)
-        return own._judge(specs, task.result(), mark)
+    def probe(self):
+        specs = [self.own.spec("tcp", INTERNET4), self.own.spec("udp", INTERNET6)]
+        mark = self.own.mark()
+        task = lab_.netlab.fork_task(lambda: None, self._probe, specs)
+        return self.own._judge(specs, task.result(), mark)
 
-    assert_passed(probe())
-    own.do("order", "plain")
-    assert_passed(probe())
-    own.do("order", "sessions")
-    assert_refused(probe())
-    assert_free(own, MALLORY, ("tcp", "udp"))
+
+@pytest.fixture(params=["auto", "no"])
+def sessions(labs, request):
+    own = labs("[Profile plain]\nGroups=staff\n"
+               f"[Profile sessions]\nGroups=staff\nSessions=yes\nSecondLock={request.param}\n")
+    checks.wait_for(lambda: len(own.tables()) == 2, 10.0, "both tables to be staged")
+    return own
+
+
+def test_sessions(sessions):
+    """With Sessions=yes what was started from a member's login is blocked, whatever uid it has by now; also if that
+    login is younger than the staged table."""
+    login = Login(sessions, ALICE)
+    assert_passed(login.probe())
+    sessions.do("order", "plain")
+    assert_passed(login.probe())
+    sessions.do("order", "sessions")
+    assert_refused(login.probe())
+    assert_free(sessions, MALLORY, ("tcp", "udp"))
+
+
+def test_a_login_while_the_directory_is_silent(sessions):
+    sessions.do("order", "sessions")
+    lab_.os.kill(sessions.daemon.child("--resolver-worker"), lab_.signal.SIGSTOP)
+    login = Login(sessions, ALICE)
+    checks.wait_for(lambda: not any(r["arrived"] or r["error"] == "TIMEOUT" for r in login.probe()), 3.0,
+                    "the session to be held by the rules")

@@ -210,21 +210,11 @@ def test_a_profile_by_the_name_of_an_ad_hoc_order_has_its_own_people(own):
     assert quick(own, ERIN) and not quick(own, CAROL)
 
 
-def _worker(lab):
-    """The process that asks the directory."""
-    with open(f"/proc/{lab.daemon.pid}/task/{lab.daemon.pid}/children", encoding="ascii") as f:
-        for pid in f.read().split():
-            with open(f"/proc/{pid}/cmdline", "rb") as g:
-                if b"--resolver-worker" in g.read():
-                    return int(pid)
-    return None
-
-
 def test_lifted_while_the_order_waits_for_the_directory(own):
     """The block stands, the reply waits for the list of people; when that takes too long, the order is gone."""
     own.do("order", "staff")
     own.do("lift", "staff")
-    os.kill(_worker(own), signal.SIGSTOP)
+    os.kill(own.daemon.child("--resolver-worker"), signal.SIGSTOP)
     _edit(own, "group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
     order = own.host.popen([own.path("bin/lockdownctl"), "order", "staff"], env=own.environment(),
                            stderr=subprocess.PIPE, text=True)
