@@ -66,9 +66,24 @@ static int build_current(struct lockdown *l, struct ruleset **ret)
         return r < 0 ? r : lockdown_build(l, lockdown_profile(l), &s, ret);
 }
 
+int manager_keep_attempts(struct manager *m, struct order *o, const struct attempts *now)
+{
+        _cleanup_attempts_ struct attempts before = {0};
+        int r;
+
+        o->refused_packets += now->packets;
+        o->refused_bytes += now->bytes;
+        if (now->n == 0)
+                return 0;
+        r = store_load_attempts(m->store, o->id, &before);
+        if (r >= 0 || r == -ENOENT || r == -EBADMSG) /* a damaged one was set aside: go on from here */
+                r = attempts_merge(&before, now);
+        return r < 0 ? r : store_save_attempts(m->store, o->id, &before);
+}
+
 void lockdown_collect(struct lockdown *l)
 {
-        _cleanup_attempts_ struct attempts now = {0}, before = {0};
+        _cleanup_attempts_ struct attempts now = {0};
         struct manager *m = l->manager;
         int r;
 
@@ -80,15 +95,7 @@ void lockdown_collect(struct lockdown *l)
                           l->name, strerror(-r));
                 return;
         }
-        l->order->refused_packets += now.packets;
-        l->order->refused_bytes += now.bytes;
-        if (now.n == 0)
-                return;
-        r = store_load_attempts(m->store, l->order->id, &before);
-        if (r >= 0 || r == -ENOENT || r == -EBADMSG) /* a damaged one was set aside: go on from here */
-                r = attempts_merge(&before, &now);
-        if (r >= 0)
-                r = store_save_attempts(m->store, l->order->id, &before);
+        r = manager_keep_attempts(m, l->order, &now);
         if (r < 0)
                 audit(AUDIT_NOT_SAVED, LOG_ERR, l->order, NULL,
                       "%s: the record of attempts could not be saved: %s", l->name, strerror(-r));

@@ -171,6 +171,8 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
 /* Destroys the subjects' sockets that lead outside; counts into the order. */
 void lockdown_sever(struct lockdown *l, struct sever_result *ret);
 int lockdown_count_sockets(struct lockdown *l, uint64_t *ret);
+/* Adds what a table that goes had counted to O's record. 0 or -errno: not saved. */
+int manager_keep_attempts(struct manager *m, struct order *o, const struct attempts *now);
 /* Reads what the table counted into the order's record, before the table is replaced. */
 void lockdown_collect(struct lockdown *l);
 void lockdown_save(struct lockdown *l); /* sets or clears save_problem */

@@ -127,11 +127,8 @@ static void expire(struct manager *m, struct order *o, const struct nft_table *t
         _cleanup_free_ char *error = NULL;
         _cleanup_attempts_ struct attempts attempts = {0};
 
-        if (table && table->engaged && nft_read_attempts(m->nft, o->profile->name, &attempts) >= 0) {
-                o->refused_packets += attempts.packets;
-                o->refused_bytes += attempts.bytes;
-                (void)store_save_attempts(m->store, o->id, &attempts);
-        }
+        if (table && table->engaged && nft_read_attempts(m->nft, o->profile->name, &attempts) >= 0)
+                (void)manager_keep_attempts(m, o, &attempts);
         if (table &&
             (nft_adopt(m->nft, table->name, NULL) < 0 || nft_delete(m->nft, table->name, &error) < 0))
                 audit_log(LOG_ALERT, "%s has expired but could not be removed: %s", table->name,

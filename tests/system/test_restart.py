@@ -385,3 +385,16 @@ def test_a_lift_cut_short_is_finished(own):
     assert order in [o["id"] for o in own.json("history")["orders"]]
     own.do("order", "staff")  # and a new one of that name is another
     assert not quick(own, ALICE) and _ids(own)["staff"] != order
+
+
+def test_the_record_of_an_order_that_expires_while_it_is_dead_is_whole(own):
+    order = own.json("order", "staff", "--for", "3s")["order"]
+    own.probe([own.spec("udp", INTERNET4, 1001, reply=False)], ALICE)
+    own.configure(CONFIGURATION.replace("Groups=staff\n", "Groups=staff\nServices=none.service\n"))
+    own.do("reload")  # another table: what the first one counted is kept on disk
+    own.probe([own.spec("udp", INTERNET4, 1002, reply=False)], ALICE)
+    own.daemon.end(signal.SIGKILL)
+    wait_for(lambda: time.time() > order["until_usec"] / 1e6 + 0.05, 5.0)
+    own.start()
+    entries = own.json("attempts", order["id"])["profiles"][0]["entries"]
+    assert {e["port"] for e in entries} == {1001, 1002}, entries
