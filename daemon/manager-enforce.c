@@ -314,6 +314,8 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
         int r;
 
         l->order = o;
+        l->verified_at = 0; /* that was another order */
+        l->alarmed = false;
         r = engage_table(l);
         if (r < 0) {
                 l->order = NULL;

@@ -57,7 +57,7 @@ static bool check_tables(struct lockdown *l, const char *by)
         int r;
 
         /* Nobody knows yet whom it is about: what the kernel holds, it goes on holding. */
-        if (!l->have_members && !lockdown_profile(l)->everyone)
+        if (!lockdown_knows_people(l))
                 return false;
         r = compare_tables(l, &difference);
         if (r == 0)

@@ -38,6 +38,8 @@ def test_it_is_verified_by_itself(own):
     assert reply["verified"] == [{"profile": "staff", "order": order["id"], "holds": True, "repaired": False}]
     assert own.orders()["staff"]["verified_at_usec"] > before
     assert own.ctl("verify", "staff", who=MALLORY).returncode == 4
+    own.do("lift", "staff")
+    assert "verified_at_usec" not in own.json("order", "staff")["order"]  # that was the one before
     assert own.ctl("verify", "nosuch").returncode == 1
     own.do("lift", "staff")
     assert own.ctl("verify").returncode == 3
