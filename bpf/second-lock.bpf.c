@@ -19,6 +19,7 @@
 #include <bpf/bpf_endian.h>
 
 #define LOOPBACK_INDEX 1 /* in every network namespace */
+#define SOCKET_STREAM 1  /* SOCK_STREAM */
 #define IP_OFFSET 0x1fff
 #define HEADERS_MAX 8 /* IPv6 extension headers looked through */
 
@@ -250,10 +251,23 @@ __noinline int read_packet(struct __sk_buff *skb, struct packet *p, int egress)
 
 /* The judgement. */
 
+/* The resets that the kernel makes for a connection. One written through a raw socket can carry something in
+ * its header and in those before it. */
+static __always_inline bool is_of_connection(struct __sk_buff *skb)
+{
+        struct bpf_sock *sk = skb->sk;
+
+        if (sk)
+                sk = bpf_sk_fullsock(sk);
+        return sk && sk->type == SOCKET_STREAM;
+}
+
 static __always_inline int judge_egress(struct __sk_buff *skb, const struct plan *plan,
                                         const struct packet *p)
 {
-        return p->reset ? PASS : judge_destination(plan, p, skb->ifindex == LOOPBACK_INDEX);
+        if (p->reset && is_of_connection(skb))
+                return PASS;
+        return judge_destination(plan, p, skb->ifindex == LOOPBACK_INDEX);
 }
 
 static __always_inline int judge_ingress(struct __sk_buff *skb, const struct plan *plan,

@@ -186,6 +186,7 @@ def _waiting_for_a_neighbour(stage, ways):
 
 NEIGHBOUR = struct.pack("!BBHI", 136, 0, 0, 0)  # an advertisement, which must stay on the link
 RESET = struct.pack("!HHIIBBHHH", 9, 9, 0, 0, 5 << 4, 4, 0, 0, 0)
+RESET_LONG = struct.pack("!HHIIBBHHH", 9, 9, 0, 0, 15 << 4, 4, 0, 0, 0)  # what follows is options
 
 ROWS = (
     Row(6, "DNAT by another table", _through_rules(DNAT, INSIDE)),
@@ -207,6 +208,7 @@ ROWS = (
     *(Row(6, f"raw {name} (protocol {number})", by(person.raw_protocol, RAW, number=number))
       for name, number in RAW_PROTOCOLS),
     Row(6, "raw TCP reset that carries data", by(person.raw_protocol, RAW, number=6, header=RESET), rules=True),
+    Row(6, "raw TCP reset with data in its options", by(person.raw_protocol, RAW, number=6, header=RESET_LONG), rules=True),
     Row(6, "raw neighbour discovery that carries data", by(person.raw_protocol, RAW, number=58, header=NEIGHBOUR), (6,)),
     Row(6, "a header of one's own: from outside to an allowed host", by(person.own_header, RAW), (4,), second=True),
     Row(6, "SMC", by(person.smc), named="Use something else than IP"),
