@@ -89,7 +89,8 @@ static void excepted_subjects(struct builder *b, enum rs_chain_id chain)
 }
 
 /* The kernel's own talk with its neighbours has no owner and must go on, or nothing the host sends arrives,
- * with Allow=none not even root's. No subject can send these: it takes CAP_NET_RAW. */
+ * with Allow=none not even root's. Not asked where there is an owner: with CAP_NET_RAW anybody can write
+ * these. */
 static void neighbours(struct builder *b, enum rs_chain_id chain)
 {
         /* icmpv6 type >= 130 icmpv6 type <= 137 return: listener reports, router and neighbour discovery */
@@ -117,13 +118,13 @@ static void everyone(struct builder *b, enum rs_chain_id chain, enum rs_chain_id
                 RULE(b, chain, compare(FIELD_SKUID, OP_LTE, UINT32_MAX), go_to(target));
                 return;
         }
+        /* meta skuid <= 4294967295 goto destinations: whatever has an owner was sent here; and what a raw
+         * socket writes is no talk of the kernel's */
+        RULE(b, chain, compare(FIELD_SKUID, OP_LTE, UINT32_MAX), go_to(target));
         neighbours(b, chain);
-        if (postrouting) {
-                /* meta skuid <= 4294967295 goto destinations: whatever has an owner was sent here */
-                RULE(b, chain, compare(FIELD_SKUID, OP_LTE, UINT32_MAX), go_to(target));
-                /* iif != 0 return: came in by an interface, so it is forwarded; that is for Forward= */
+        /* iif != 0 return: came in by an interface, so it is forwarded; that is for Forward= */
+        if (postrouting)
                 RULE(b, chain, compare(FIELD_IIF, OP_NEQ, 0), back());
-        }
         /* goto destinations: also sockets without an owner */
         RULE(b, chain, go_to(target));
 }

@@ -12,6 +12,7 @@ from lab import BOB, INTERNAL4, INTERNAL6, INTERNET4, INTERNET6, MALLORY
 from suite import INSIDE, Row, by, hardware_address
 
 RAW = BOB.with_(raw=True)
+EVERYONE = ("Everyone=yes", "ExceptUsers=backup")
 ELSEWHERE = "Use another network namespace"
 GROUPS = {4: ("239.255.1.1", "224.0.1.1", "255.255.255.255"), 6: ("ff0e::1234", "ff05::2", "ff08::3")}
 TUNNEL = {4: "10.66.0.9", 6: "fd66::9"}  # behind a tunnel whose other end is outside
@@ -185,6 +186,8 @@ def _waiting_for_a_neighbour(stage, ways):
 
 
 NEIGHBOUR = struct.pack("!BBHI", 136, 0, 0, 0)  # an advertisement, which must stay on the link
+SOLICITATION = struct.pack("!BBHI", 135, 0, 0, 0)
+REPORT = struct.pack("!BBHI", 0x22, 0, 0, 1)  # IGMPv3
 RESET = struct.pack("!HHIIBBHHH", 9, 9, 0, 0, 5 << 4, 4, 0, 0, 0)
 RESET_LONG = struct.pack("!HHIIBBHHH", 9, 9, 0, 0, 15 << 4, 4, 0, 0, 0)  # what follows is options
 
@@ -210,6 +213,9 @@ ROWS = (
     Row(6, "raw TCP reset that carries data", by(person.raw_protocol, RAW, number=6, header=RESET), rules=True),
     Row(6, "raw TCP reset with data in its options", by(person.raw_protocol, RAW, number=6, header=RESET_LONG), rules=True),
     Row(6, "raw neighbour discovery that carries data", by(person.raw_protocol, RAW, number=58, header=NEIGHBOUR), (6,)),
+    Row(9, "Everyone=yes: raw neighbour discovery", by(person.raw_protocol, RAW, number=58, header=SOLICITATION), (6,),
+        keys=EVERYONE),
+    Row(9, "Everyone=yes: raw IGMP", by(person.raw_protocol, RAW, number=2, header=REPORT), keys=EVERYONE),
     Row(6, "a header of one's own: from outside to an allowed host", by(person.own_header, RAW), (4,), second=True),
     Row(6, "SMC", by(person.smc), named="Use something else than IP"),
     Row(6, "waiting for a neighbour's address since before", _waiting_for_a_neighbour, named="Leave packets under way"),
