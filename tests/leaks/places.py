@@ -15,6 +15,7 @@ RAW = BOB.with_(raw=True)
 EVERYONE = ("Everyone=yes", "ExceptUsers=backup")
 ELSEWHERE = "Use another network namespace"
 GROUPS = {4: ("239.255.1.1", "224.0.1.1", "255.255.255.255"), 6: ("ff0e::1234", "ff05::2", "ff08::3")}
+GUEST, MADE_UP = {4: "10.68.0.2", 6: "fd68::2"}, {4: "203.0.113.99", 6: "2001:db8:77::1"}
 TUNNEL = {4: "10.66.0.9", 6: "fd66::9"}  # behind a tunnel whose other end is outside
 RAW_PROTOCOLS = (("AH", 51), ("ESP", 50), ("GRE", 47), ("IP in IP", 4), ("IPv6 in IP", 41), ("SCTP", 132), ("DCCP", 33),
                  ("an unknown protocol", 253))
@@ -140,17 +141,24 @@ def _queued_elsewhere(stage, ways):
     stage.wait(ways, 3.0)
 
 
-def _tap(stage, ways):
-    for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-        stage.sysctl(switch, "1")
-    stage.ip(f"tuntap add dev tap8 mode tun user {BOB.uid}\naddr add 10.68.0.1/24 dev tap8\n"
-             "addr add fd68::1/64 dev tap8 nodad\nlink set tap8 up\n")
-    stage.defer(stage.ip, "link delete tap8\n")
-    node = stage.lab.path("bin/tun")  # as udev has it: everybody may open it
-    os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(10, 200))
-    stage.defer(os.unlink, node)
-    os.chmod(node, 0o666)
-    yield from by(person.through_tap, node=node, device="tap8", sources={4: "10.68.0.2", 6: "fd68::2"})(stage, ways)
+def _tap(sources):
+    """SOURCES: which addresses the machine writes into its packets."""
+
+    def play(stage, ways):
+        for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            stage.sysctl(switch, "1")
+        stage.ip(f"tuntap add dev tap8 mode tun user {BOB.uid}\naddr add 10.68.0.1/24 dev tap8\n"
+                 "addr add fd68::1/64 dev tap8 nodad\nlink set tap8 up\n")
+        stage.defer(stage.ip, "link delete tap8\n")
+        for device in ("all", "tap8"):
+            stage.sysctl(f"ipv4/conf/{device}/rp_filter", "0")
+        node = stage.lab.path("bin/tun")  # as udev has it: everybody may open it
+        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(10, 200))
+        stage.defer(os.unlink, node)
+        os.chmod(node, 0o666)
+        yield from by(person.through_tap, node=node, device="tap8", sources=sources)(stage, ways)
+
+    return play
 
 
 def _late_device(stage, ways):
@@ -222,8 +230,9 @@ ROWS = (
     Row(7, "the person in another network namespace", _container(BOB), rules=True),
     Row(7, "… a connection going on there", _open_elsewhere, rules=True),
     Row(7, "… data queued there, after the lift", _queued_elsewhere, named=ELSEWHERE),
-    Row(7, "a virtual machine of the person's, Forward=deny", _tap, keys=("Forward=deny",), second=True),
-    Row(7, "a virtual machine of the person's, default", _tap, named=ELSEWHERE, only_lockdown=True),
+    Row(7, "a virtual machine of the person's, Forward=deny", _tap(GUEST), keys=("Forward=deny",), second=True),
+    Row(7, "… from an address it made up, Forward=deny", _tap(MADE_UP), keys=("Forward=deny",), named=ELSEWHERE),
+    Row(7, "a virtual machine of the person's, default", _tap(GUEST), named=ELSEWHERE, only_lockdown=True),
     Row(7, "somebody else's container, Forward=deny", _container(MALLORY), keys=("Forward=deny",), second=True),
     Row(7, "somebody else's container, going on, Forward=deny", _container_flow, keys=("Forward=deny",), second=True),
     Row(7, "somebody else's container, default", _container(MALLORY), named=ELSEWHERE, only_lockdown=True),
