@@ -156,7 +156,7 @@ static void write_where(FILE *f, const json_t *order)
                 put_list(f, doors, ", ");
         }
         if (field_text(order, "forward") && strcmp(field_text(order, "forward"), "deny") == 0)
-                fputs("; nothing is forwarded outside", f);
+                fputs("; nothing is forwarded but inside", f);
         fputc('\n', f);
 }
 

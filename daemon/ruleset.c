@@ -296,31 +296,27 @@ static void recording(struct builder *b)
         record_kinds(b, CHAIN_RECORD_OWNED, FIELD_SKUID);
 }
 
-/* Forward=deny: nothing crosses between inside (the allowed networks) and outside, established or not. */
+/* Forward=deny: only what goes from inside to inside (the allowed networks), established or not. A source can
+ * be made up, so what says it comes from outside is no better than what does not. */
 static void forwarding(struct builder *b)
 {
         const enum rs_chain_id chain = CHAIN_FORWARDED, refuse = CHAIN_REFUSE_FORWARDED;
 
         if (filled(b, SET_ALLOW4)) {
-                /* From inside by a detour: the next hop may be inside, the end is not known.
-                 * ip saddr @allow4 ip option lsrr exists goto refuse_forwarded (and ssrr) */
-                RULE(b, chain, in(FIELD_IP_SADDR, SET_ALLOW4), exists(FIELD_LSRR), go_to(refuse));
-                RULE(b, chain, in(FIELD_IP_SADDR, SET_ALLOW4), exists(FIELD_SSRR), go_to(refuse));
-                /* ip saddr @allow4 ip daddr != @allow4 goto refuse_forwarded, and the other way round */
-                RULE(b, chain, in(FIELD_IP_SADDR, SET_ALLOW4), not_in(FIELD_IP_DADDR, SET_ALLOW4),
-                     go_to(refuse));
-                RULE(b, chain, not_in(FIELD_IP_SADDR, SET_ALLOW4), in(FIELD_IP_DADDR, SET_ALLOW4),
-                     go_to(refuse));
+                /* By a detour: the next hop may be inside, the end is not known.
+                 * ip option lsrr exists goto refuse_forwarded (and ssrr) */
+                RULE(b, chain, exists(FIELD_LSRR), go_to(refuse));
+                RULE(b, chain, exists(FIELD_SSRR), go_to(refuse));
+                /* ip saddr @allow4 ip daddr @allow4 return */
+                RULE(b, chain, in(FIELD_IP_SADDR, SET_ALLOW4), in(FIELD_IP_DADDR, SET_ALLOW4), back());
         }
         if (filled(b, SET_ALLOW6)) {
-                /* ip6 saddr @allow6 exthdr rt exists goto refuse_forwarded */
-                RULE(b, chain, in(FIELD_IP6_SADDR, SET_ALLOW6), exists(FIELD_ROUTING_HEADER), go_to(refuse));
-                /* ip6 saddr @allow6 ip6 daddr != @allow6 goto refuse_forwarded, and the other way round */
-                RULE(b, chain, in(FIELD_IP6_SADDR, SET_ALLOW6), not_in(FIELD_IP6_DADDR, SET_ALLOW6),
-                     go_to(refuse));
-                RULE(b, chain, not_in(FIELD_IP6_SADDR, SET_ALLOW6), in(FIELD_IP6_DADDR, SET_ALLOW6),
-                     go_to(refuse));
+                /* exthdr rt exists goto refuse_forwarded */
+                RULE(b, chain, exists(FIELD_ROUTING_HEADER), go_to(refuse));
+                /* ip6 saddr @allow6 ip6 daddr @allow6 return */
+                RULE(b, chain, in(FIELD_IP6_SADDR, SET_ALLOW6), in(FIELD_IP6_DADDR, SET_ALLOW6), back());
         }
+        RULE(b, chain, go_to(refuse));
         /* Nobody here to tell, and no owner to record. */
         RULE(b, refuse, count());
         RULE(b, refuse, drop());

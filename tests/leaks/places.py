@@ -231,7 +231,7 @@ ROWS = (
     Row(7, "… a connection going on there", _open_elsewhere, rules=True),
     Row(7, "… data queued there, after the lift", _queued_elsewhere, named=ELSEWHERE),
     Row(7, "a virtual machine of the person's, Forward=deny", _tap(GUEST), keys=("Forward=deny",), second=True),
-    Row(7, "… from an address it made up, Forward=deny", _tap(MADE_UP), keys=("Forward=deny",), named=ELSEWHERE),
+    Row(7, "… from an address it made up, Forward=deny", _tap(MADE_UP), keys=("Forward=deny",), second=True),
     Row(7, "a virtual machine of the person's, default", _tap(GUEST), named=ELSEWHERE, only_lockdown=True),
     Row(7, "somebody else's container, Forward=deny", _container(MALLORY), keys=("Forward=deny",), second=True),
     Row(7, "somebody else's container, going on, Forward=deny", _container_flow, keys=("Forward=deny",), second=True),

@@ -52,6 +52,7 @@ static const struct ruleset_case ruleset_cases[] = {
          .dns = "fd09::53",
          .loopback_deny = {"8000-8100"}},
         {.name = "isolate", .allow = {"none"}, .everyone = true},
+        {.name = "isolate-forward", .allow = {"none"}, .everyone = true, .forward_deny = true},
 };
 
 struct ruleset_input {

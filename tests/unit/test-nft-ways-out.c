@@ -232,13 +232,26 @@ static void test_forward_deny(void **state)
         assert_false(is_forwarded(f, "10.7.0.1", "8.8.8.8:1000/udp"));
         assert_false(is_forwarded(f, "8.8.8.8", "10.7.0.1:1001/udp"));
         assert_true(is_forwarded(f, "10.7.0.1", "192.168.7.7:1002/udp"));
-        assert_true(is_forwarded(f, "8.8.8.8", "9.9.9.9:1003/udp"));
+        assert_false(is_forwarded(f, "8.8.8.8", "9.9.9.9:1003/udp")); /* perhaps made up */
         assert_false(is_forwarded(f, "fd07::1", "[2001:db8::1]:1004/udp"));
         assert_false(is_forwarded(f, "2001:db8::1", "[fd07::1]:1005/udp"));
         assert_true(is_forwarded(f, "fd07::1", "[fd99::1]:1006/udp"));
-        assert_true(is_forwarded(f, "2001:db8::1", "[2001:db8:1::1]:1007/udp"));
+        assert_false(is_forwarded(f, "2001:db8::1", "[2001:db8:1::1]:1007/udp"));
         assert_int_equal(nft_read_refused(f->nft, "forward", &packets, &bytes), 0);
-        assert_int_equal(packets, 4);
+        assert_int_equal(packets, 6);
+        assert_int_equal(nft_disengage(f->nft, f->r, NULL), 0);
+        assert_true(is_forwarded(f, "10.7.0.1", "8.8.8.8:1000/udp"));
+}
+
+/* Nothing is inside, so nothing is forwarded. */
+static void test_forward_deny_isolates(void **state)
+{
+        struct fixture *f = begin(state, "isolate-forward");
+
+        allow_forwarding();
+        assert_false(is_forwarded(f, "10.7.0.1", "8.8.8.8:1000/udp"));
+        assert_false(is_forwarded(f, "10.7.0.1", "192.168.7.7:1002/udp"));
+        assert_false(is_forwarded(f, "fd07::1", "[2001:db8::1]:1004/udp"));
         assert_int_equal(nft_disengage(f->nft, f->r, NULL), 0);
         assert_true(is_forwarded(f, "10.7.0.1", "8.8.8.8:1000/udp"));
 }
@@ -401,8 +414,13 @@ static void test_sessions(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_second_judgement), TEST(test_resets_pass),  TEST(test_detours),
-                TEST(test_forward_deny),     TEST(test_forward_keep), TEST(test_isolated_neighbours),
+                TEST(test_second_judgement),
+                TEST(test_resets_pass),
+                TEST(test_detours),
+                TEST(test_forward_deny),
+                TEST(test_forward_deny_isolates),
+                TEST(test_forward_keep),
+                TEST(test_isolated_neighbours),
                 TEST(test_sessions),
         };
 
