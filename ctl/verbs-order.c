@@ -145,10 +145,11 @@ int lift_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
         return 0;
 }
 
-int verify_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
+/* METHOD(s profile) */
+static int request_with_name(const struct arguments *a, sd_bus *bus, const char *method, sd_bus_message **ret)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        int r = client_new_call(bus, METHOD_VERIFY, &m);
+        int r = client_new_call(bus, method, &m);
 
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", a->positional[0] ?: "");
@@ -156,6 +157,11 @@ int verify_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
                 return r;
         *ret = TAKE_PTR(m);
         return 0;
+}
+
+int verify_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
+{
+        return request_with_name(a, bus, METHOD_VERIFY, ret);
 }
 
 int verify_code(const struct arguments *a, const json_t *answer)
@@ -175,15 +181,7 @@ int verify_code(const struct arguments *a, const json_t *answer)
 
 int confirm_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)
 {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        int r = client_new_call(bus, METHOD_CONFIRM, &m);
-
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", a->positional[0]);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(m);
-        return 0;
+        return request_with_name(a, bus, METHOD_CONFIRM, ret);
 }
 
 int reload_request(const struct arguments *a, sd_bus *bus, sd_bus_message **ret)

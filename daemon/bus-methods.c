@@ -387,51 +387,25 @@ static int method_status(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return 1;
 }
 
-static int method_verify(sd_bus_message *m, void *userdata, sd_bus_error *error)
+/* Attempts, Confirm, Verify: the name of a profile. */
+static int method_named(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
         struct bus *b = userdata;
+        const char *method = sd_bus_message_get_member(m), *profile;
         struct caller caller;
         struct call *call;
-        const char *profile;
         int r = sd_bus_message_read(m, "s", &profile);
 
         if (r >= 0)
                 r = admit(b, m, &caller, &call, error);
         if (r < 0)
                 return r;
-        manager_verify(b->manager, profile, on_done, call);
-        return 1;
-}
-
-static int method_confirm(sd_bus_message *m, void *userdata, sd_bus_error *error)
-{
-        struct bus *b = userdata;
-        struct caller caller;
-        struct call *call;
-        const char *profile;
-        int r = sd_bus_message_read(m, "s", &profile);
-
-        if (r >= 0)
-                r = admit(b, m, &caller, &call, error);
-        if (r < 0)
-                return r;
-        manager_confirm(b->manager, profile, &caller, on_done, call);
-        return 1;
-}
-
-static int method_attempts(sd_bus_message *m, void *userdata, sd_bus_error *error)
-{
-        struct bus *b = userdata;
-        struct caller caller;
-        struct call *call;
-        const char *profile;
-        int r = sd_bus_message_read(m, "s", &profile);
-
-        if (r >= 0)
-                r = admit(b, m, &caller, &call, error);
-        if (r < 0)
-                return r;
-        manager_attempts(b->manager, profile, on_done, call);
+        if (strcmp(method, METHOD_CONFIRM) == 0)
+                manager_confirm(b->manager, profile, &caller, on_done, call);
+        else if (strcmp(method, METHOD_VERIFY) == 0)
+                manager_verify(b->manager, profile, on_done, call);
+        else
+                manager_attempts(b->manager, profile, on_done, call);
         return 1;
 }
 
@@ -480,12 +454,12 @@ const sd_bus_vtable bus_vtable[] = {
         METHOD(METHOD_LIFT, "ss", "s", method_lift),
         METHOD(METHOD_LIFT_ALL, "s", "s", method_lift_all),
         METHOD(METHOD_EXTEND, "sa{sv}", "s", method_extend),
-        METHOD(METHOD_CONFIRM, "s", "s", method_confirm),
-        METHOD(METHOD_VERIFY, "s", "s", method_verify),
+        METHOD(METHOD_CONFIRM, "s", "s", method_named),
+        METHOD(METHOD_VERIFY, "s", "s", method_named),
         METHOD(METHOD_STATUS, "sb", "s", method_status),
         METHOD(METHOD_PROFILES, NULL, "s", method_plain),
         METHOD(METHOD_HISTORY, NULL, "s", method_plain),
-        METHOD(METHOD_ATTEMPTS, "s", "s", method_attempts),
+        METHOD(METHOD_ATTEMPTS, "s", "s", method_named),
         METHOD(METHOD_EXPLAIN, "ss", "s", method_explain),
         METHOD(METHOD_RELOAD, NULL, "s", method_plain),
         SD_BUS_SIGNAL(SIGNAL_CHANGED, "ss", 0),

@@ -28,38 +28,11 @@ struct fixture {
         int called;
 };
 
+#include "tree-fixture.h"
+
 /* ---- helpers ---- */
 
 static bool own_run; /* /run is the test's */
-
-static const char *in_root(const struct fixture *f, const char *rest)
-{
-        static char path[256];
-
-        snprintf(path, sizeof(path), "%s/%s", f->root, rest);
-        return path;
-}
-
-static void make(const struct fixture *f, const char *rest)
-{
-        assert_int_equal(mkdir(in_root(f, rest), 0755), 0);
-}
-
-static uint64_t inode(const struct fixture *f, const char *rest)
-{
-        struct stat st;
-
-        assert_int_equal(stat(in_root(f, rest), &st), 0);
-        return st.st_ino;
-}
-
-static void remove_tree(const char *root)
-{
-        char command[128];
-
-        snprintf(command, sizeof(command), "rm -rf '%s'", root);
-        assert_int_equal(system(command), 0);
-}
 
 static int setup(void **state)
 {

@@ -61,26 +61,7 @@ struct fixture {
         int called;
 };
 
-static const char *in_root(const struct fixture *f, const char *rest)
-{
-        static char path[256];
-
-        snprintf(path, sizeof(path), "%s/%s", f->root, rest);
-        return path;
-}
-
-static void make(const struct fixture *f, const char *rest)
-{
-        assert_int_equal(mkdir(in_root(f, rest), 0755), 0);
-}
-
-static uint64_t inode(const struct fixture *f, const char *rest)
-{
-        struct stat st;
-
-        assert_int_equal(stat(in_root(f, rest), &st), 0);
-        return st.st_ino;
-}
+#include "tree-fixture.h"
 
 static void on_change(void *userdata)
 {
@@ -121,13 +102,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
         struct fixture *f = *state;
-        char command[128];
-
         units_free(f->units);
         sd_event_unref(f->event);
         words_clear(&f->patterns);
-        snprintf(command, sizeof(command), "rm -rf '%s'", f->root);
-        assert_int_equal(system(command), 0);
+        remove_tree(f->root);
         free(f);
         return 0;
 }
