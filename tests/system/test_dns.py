@@ -3,6 +3,7 @@
 arrived there, and what the resolver on the host itself (the lab's "near" servers) was asked."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -121,7 +122,7 @@ def _relay(lab):
 
 def _port(lab, name):
     listed = lab.host.check(["/usr/sbin/nft", "list", "set", "inet", f"lockdown-{name}", "relay4"])
-    return int(listed.split("elements = {")[1].split(". tcp . ")[1].split()[0].strip(",}"))
+    return int(re.search(r"elements = \{ \S+ \. \w+ \. (\d+)", listed)[1])  # a protocol's name takes /etc/protocols
 
 
 def _staged(lab):
