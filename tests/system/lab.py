@@ -429,7 +429,7 @@ class Lab:
         text = f"q:marker:{next(self.markers)}:"
         count = self.marker.ask("send", text)
         for cpu in range(count):
-            wait_for(lambda c=cpu: self.far.ask("raw-has", mark, f"{text}{c}.".encode()), 5.0, "a marker to arrive")
+            wait_for(lambda c=cpu: self.far.ask("raw-has", mark, f"{text}{c}.".encode()), 30.0, "a marker to arrive")
 
     def mark(self):
         self.barrier()
