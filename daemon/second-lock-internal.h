@@ -42,6 +42,8 @@ int plan_map_equals(int fd, const struct plan *plan);
 /* The id of the map in the only slot of PLANS. */
 int plans_current(int plans, uint32_t *ret_id);
 int plans_exchange(int plans, int plan);
+/* The same for programs that are not attached yet, without waiting for those that use the old plan. */
+int plans_fill(int plans, int plan);
 
 int map_id(int fd, uint32_t *ret);
 struct program_identity {

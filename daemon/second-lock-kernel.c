@@ -7,8 +7,12 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 /* bpf/second-lock.bpf.c and sender-lock.bpf.c, compiled: the Makefile names the directory. */
 #define INCLUDE_OBJECT(symbol, file)                                                                       \
@@ -23,6 +27,9 @@ DEFINE_CLEANUP(struct bpf_object *, bpf_object__close)
 DEFINE_CLEANUP(struct btf *, btf__free)
 
 #define PLAN_FLAGS (BPF_F_INNER_MAP | BPF_F_MMAPABLE)
+
+#define THREAD_STACK (64 * 1024)
+#define FILL_TRIES 100
 
 /* BITS from the beginning of struct ID to its member NAME, also inside structs and unions without a name. */
 static int member_offset(const struct btf *btf, uint32_t id, const char *name, uint32_t *bits)
@@ -238,6 +245,64 @@ int plans_current(int plans, uint32_t *ret_id)
 int plans_exchange(int plans, int plan)
 {
         return bpf_map_update_elem(plans, &(uint32_t){0}, &plan, BPF_ANY);
+}
+
+struct waiting {
+        int plans, plan; /* its own */
+};
+
+static void *exchange_and_wait(void *argument)
+{
+        struct waiting *w = argument;
+
+        (void)plans_exchange(w->plans, w->plan);
+        close(w->plans);
+        close(w->plan);
+        free(w);
+        return NULL;
+}
+
+static int exchange_in_thread(int plans, int plan)
+{
+        struct waiting *w = malloc(sizeof(*w));
+        pthread_attr_t attributes;
+        pthread_t thread;
+        int r;
+
+        if (!w)
+                return -ENOMEM;
+        *w = (struct waiting){fcntl(plans, F_DUPFD_CLOEXEC, 3), fcntl(plan, F_DUPFD_CLOEXEC, 3)};
+        pthread_attr_init(&attributes);
+        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        (void)pthread_attr_setstacksize(&attributes, THREAD_STACK);
+        r = w->plans < 0 || w->plan < 0 ? EMFILE : pthread_create(&thread, &attributes, exchange_and_wait, w);
+        pthread_attr_destroy(&attributes);
+        if (r == 0)
+                return 0;
+        closep(&w->plans);
+        closep(&w->plan);
+        free(w);
+        return -r;
+}
+
+/* The kernel puts the plan in at once, and then waits until no program can see what was there before: up to
+ * 16 ms. Before the first program is attached there is nobody to wait for, so a thread does that, and all it
+ * ever does is this one call. */
+int plans_fill(int plans, int plan)
+{
+        const struct timespec moment = {.tv_nsec = 20000};
+        uint32_t wanted, current;
+        int r = map_id(plan, &wanted);
+
+        if (r >= 0)
+                r = exchange_in_thread(plans, plan);
+        for (unsigned i = 0; r >= 0 && i < FILL_TRIES; i++) {
+                if (plans_current(plans, &current) >= 0 && current == wanted)
+                        return 0;
+                (void)nanosleep(&moment, NULL);
+        }
+        /* No thread, or it does not get on: the same again, waiting. */
+        return plans_exchange(plans, plan);
 }
 
 int map_id(int fd, uint32_t *ret)

@@ -331,7 +331,7 @@ static int engage(const struct second_lock *s, const char *name, const struct lo
         if (r >= 0)
                 r = pin_path(s->pins, "", name, NULL, place);
         if (r >= 0)
-                r = plans_exchange(p->plans, plan);
+                r = plans_fill(p->plans, plan);
         if (r >= 0)
                 r = pins_remove(made);
         if (r < 0)

@@ -52,9 +52,9 @@ struct second_lock_spec {
  * or in this build; -EPERM: capabilities. */
 int second_lock_open(const char *cgroup, const char *pins, struct second_lock **ret, char **ret_error);
 struct second_lock *second_lock_close(struct second_lock *s); /* returns NULL; what is engaged holds */
-/* Loads programs for the next order, unless there are some: 50 ms of the kernel's time that engaging (2-16
- * ms, most of it an RCU grace period, as with update) need not wait for. Call it when an order has been
- * answered. */
+/* Loads programs for the next order, unless there are some: 50 ms of the kernel's time that engaging (1-2 ms;
+ * an update takes up to 16, an RCU grace period) need not wait for. Call it when an order has been answered.
+ */
 int second_lock_prepare(struct second_lock *s, char **ret_error);
 
 /* Why processes of subjects can send through sockets that somebody else made, or what is no IP; NULL: they
