@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "idset.h"
 #include <errno.h>
+#include <string.h>
 
 int idset_append(struct idset *s, uint32_t first, uint32_t last)
 {
@@ -173,10 +174,19 @@ static int append_remainder(struct idset *to, const struct idrange *range, const
         return idset_append(to, (uint32_t)first, range->last);
 }
 
+static bool overlap(const struct idset *a, const struct idset *b)
+{
+        return a->n > 0 && b->n > 0 && a->ranges[0].first <= b->ranges[b->n - 1].last &&
+               b->ranges[0].first <= a->ranges[a->n - 1].last;
+}
+
 int idset_subtract(const struct idset *a, const struct idset *b, struct idset *ret)
 {
         _cleanup_idset_ struct idset rest = {0};
         size_t at = 0;
+
+        if (!overlap(a, b))
+                return idset_copy(a, ret);
 
         for (size_t i = 0; i < a->n; i++) {
                 int r = append_remainder(&rest, &a->ranges[i], b, &at);
@@ -190,13 +200,16 @@ int idset_subtract(const struct idset *a, const struct idset *b, struct idset *r
 
 int idset_copy(const struct idset *from, struct idset *ret)
 {
-        _cleanup_idset_ struct idset copy = {0};
-        int r;
+        struct idset copy = {.n = from->n, .capacity = from->n};
 
-        r = append_all(&copy, from);
-        if (r < 0)
-                return r;
-        deliver(&copy, ret);
+        if (from->n > 0) {
+                copy.ranges = reallocarray(NULL, from->n, sizeof(*copy.ranges));
+                if (!copy.ranges)
+                        return -ENOMEM;
+                memcpy(copy.ranges, from->ranges, from->n * sizeof(*copy.ranges));
+        }
+        idset_clear(ret);
+        *ret = copy;
         return 0;
 }
 

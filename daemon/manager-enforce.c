@@ -259,13 +259,28 @@ int lockdown_count_sockets(struct lockdown *l, uint64_t *ret)
 
 /* ---- in force, and out of it ---- */
 
+int lockdown_save_members(struct lockdown *l)
+{
+        int r = store_save_membership(l->manager->store, l->name, &l->members);
+
+        l->members_saved = r >= 0;
+        return r;
+}
+
+/* The people are on disk since they were staged, as a rule: a hundred thousand of them take longer to write
+ * than the whole order. */
+static bool members_stand_on_disk(const struct lockdown *l)
+{
+        return l->members_saved && store_has_membership(l->manager->store, l->name);
+}
+
 void lockdown_save(struct lockdown *l)
 {
         struct manager *m = l->manager;
         int r = store_save_order(m->store, l->order);
 
-        if (r >= 0 && l->have_members)
-                r = store_save_membership(m->store, l->name, &l->members);
+        if (r >= 0 && l->have_members && !members_stand_on_disk(l))
+                r = lockdown_save_members(l);
         if (r < 0) {
                 if (!l->save_problem)
                         audit(AUDIT_NOT_SAVED, LOG_CRIT, l->order, NULL,

@@ -49,6 +49,7 @@ struct lockdown {
         struct membership members;
         bool have_members;     /* MEMBERS is known, from the directory or from disk */
         bool from_disk;        /* nobody has confirmed it since the daemon started */
+        bool members_saved;    /* these people stand on disk */
         char *members_problem; /* a sentence, or NULL */
         uint64_t fingerprint;  /* of the account files when the last look-up began */
         bool refreshing;       /* a look-up is under way */
@@ -176,6 +177,7 @@ int manager_keep_attempts(struct manager *m, struct order *o, const struct attem
 /* Reads what the table counted into the order's record, before the table is replaced. */
 void lockdown_collect(struct lockdown *l);
 void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
+int lockdown_save_members(struct lockdown *l);
 /* Ends the order. On success *RET_ENDED is the finished order (the caller frees), and an unconfigured L is
  * gone. -errno: still in force, kernel_problem says why. */
 int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,

@@ -140,6 +140,8 @@ static int apply(struct lockdown *l, struct membership *answer)
         l->have_members = true;
         l->from_disk = false;
         changed = !known || !subjects_equal(&before, &l->members.subjects);
+        if (changed)
+                l->members_saved = false;
         /* an ad-hoc plan is not staged: its order, if it comes to that, loads and engages it at once */
         if (l->configured || l->order)
                 r = lockdown_sync(l);
@@ -155,7 +157,7 @@ static int apply(struct lockdown *l, struct membership *answer)
                 manager_update_status(l->manager);
         }
         if (l->order || l->configured) {
-                r = store_save_membership(l->manager->store, l->name, &l->members);
+                r = lockdown_save_members(l);
                 if (r < 0)
                         audit_log(LOG_WARNING, "%s: the list of its people could not be saved: %s", l->name,
                                   strerror(-r));

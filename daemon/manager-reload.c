@@ -63,6 +63,7 @@ static void take_members(struct lockdown *l, struct membership *members)
         membership_clear(&l->members);
         l->members = *members;
         *members = (struct membership){0};
+        l->members_saved = false;
         l->have_members = true;
         l->from_disk = false;
         set_problem(&l->members_problem, NULL);
@@ -99,7 +100,7 @@ static void apply_profile(struct manager *m, const struct profile *p, struct mem
                 lockdown_save(l);
                 lockdown_end_sessions(l);
         } else
-                (void)store_save_membership(m->store, l->name, &l->members);
+                (void)lockdown_save_members(l);
 }
 
 void manager_apply_config(struct manager *m, struct config *c, struct membership *members,

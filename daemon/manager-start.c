@@ -34,6 +34,7 @@ static void load_members(struct lockdown *l)
         }
         membership_clear(&l->members);
         l->members = members;
+        l->members_saved = true;
         l->have_members = true;
         l->from_disk = true;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define DAMAGED_NAME_SIZE 256
 
@@ -259,6 +260,11 @@ int store_load_membership(struct store *s, const char *profile, struct membershi
         if (r == -EBADMSG)
                 store_set_aside(s, DIR_MEMBERS, profile, why ? why : "its text is damaged", NULL);
         return r;
+}
+
+bool store_has_membership(struct store *s, const char *profile)
+{
+        return profile_name_valid(profile) && faccessat(s->fds[DIR_MEMBERS], profile, R_OK, 0) == 0;
 }
 
 int store_drop_membership(struct store *s, const char *profile)

@@ -49,6 +49,7 @@ int store_load_attempts(struct store *s, const char *id, struct attempts *ret);
 int store_save_membership(struct store *s, const char *profile, const struct membership *m);
 /* -ENOENT: none kept; -EBADMSG: damaged (set aside); -EINVAL (all three): not a profile's name. */
 int store_load_membership(struct store *s, const char *profile, struct membership *ret);
+bool store_has_membership(struct store *s, const char *profile);
 /* No error if there is none. */
 int store_drop_membership(struct store *s, const char *profile);
 

@@ -57,6 +57,19 @@ def test_who_joins_is_blocked_and_who_leaves_is_freed_within_a_second(own):
     assert own.orders()["staff"]["subjects"]["users"] == 3  # alice, backup, erin
 
 
+def test_the_saved_list_is_written_by_an_order_only_where_it_is_not_there(own):
+    saved = own.path("state/members/staff")
+    checks.wait_for(lambda: os.path.exists(saved), 5.0, "the list to be saved when it was staged")
+    before = os.stat(saved).st_ino
+    own.do("order", "staff")
+    assert os.stat(saved).st_ino == before
+    own.do("lift", "staff")
+    os.unlink(saved)
+    own.do("order", "staff")
+    with open(saved, encoding="utf-8") as f:
+        assert str(BOB.uid) in f.read()
+
+
 def test_an_editor_writing_in_place_is_seen(own):
     own.do("order", "staff")
     with open(own.path("etc/group"), encoding="utf-8") as f:

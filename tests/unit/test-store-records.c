@@ -127,7 +127,9 @@ static void test_membership(void **state)
         assert_true(words_equal(&m.missing_groups, &back.missing_groups));
         assert_int_equal(back.as_of, T0);
 
+        assert_true(store_has_membership(f->store, "staff"));
         assert_int_equal(store_drop_membership(f->store, "staff"), 0);
+        assert_false(store_has_membership(f->store, "staff"));
         assert_int_equal(store_drop_membership(f->store, "staff"), 0);
         assert_int_equal(store_load_membership(f->store, "staff", &untouched), -ENOENT);
 
