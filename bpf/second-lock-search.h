@@ -116,6 +116,13 @@ static __noinline bool in_ranges(const struct plan *plan, enum sl_section_id sec
 
         if (s.high == 0)
                 return false;
+        /* Most who are not meant lie outside of it all: that is seen without a search. */
+        word = word_at(s.map, s.section.at);
+        if (!word || id < *word >> 32)
+                return false;
+        word = word_at(s.map, s.section.at + s.section.n - 1);
+        if (!word || id > (__u32)*word)
+                return false;
         s.key.low = (__u64)id << 32 | 0xffffffff;
         bpf_loop(32, halve_words, &s, 0);
         if (s.low == 0)
