@@ -114,6 +114,15 @@ $(B)/tests/lockdownd-no-frames: $(B)/tests/nft-no-frames.o $(filter-out $(B)/dae
 	$(call say,LINK  $@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@
 
+# What the measurements compare with, each as small as can be.
+BENCH_BIN := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c))
+$(B)/tests/bench/%: tests/bench/%.c $(B)/.flags
+	@mkdir -p $(@D)
+	$(call say,BENCH $<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $< $(LIBS_BENCH) -o $@
+$(B)/tests/bench/empty: LIBS_BENCH := -Wl,--no-as-needed $(LIBS_CTL)
+$(B)/tests/bench/transaction $(B)/tests/bench/destroy: LIBS_BENCH := -lmnl
+
 # A unit test names the functions it wraps in a comment "// wrap: name name".
 $(B)/tests/unit/test-ctl-%: $(B)/tests/unit/test-ctl-%.o $(CTL_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
@@ -155,12 +164,12 @@ check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
-	@tools/check --logs '$(B)/check' unit sanitize fuzz system leaks boot -- $(MAKE) --no-print-directory B='$(B)' \
+	@tools/check --logs '$(B)/check' unit sanitize fuzz system leaks bench-quick boot -- $(MAKE) --no-print-directory B='$(B)' \
 		FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),8,$(FUZZ_SECONDS))
 
 ## Single kinds of tests
 .PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system leaks compare boot \
-        bench
+        bench bench-quick
 unit-programs: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## unit tests, golden ones included
 	@tools/unit-tests $(UNIT_BIN)
@@ -207,8 +216,10 @@ compare: all $(B)/tests/lockdownd-unowned ## as root: the same, with other tools
 	@BUILD='$(abspath $(B))' tests/leaks/run --compare
 boot: all ## as root: the units on a booted Debian tree (systemd-nspawn), driven with systemctl
 	@BUILD='$(abspath $(B))' tests/boot/run
-bench: all ## as root: measurements
-	@if [ -x tests/bench/run ]; then BUILD='$(abspath $(B))' tests/bench/run; else echo 'There are no benchmarks yet.'; fi
+bench: all $(BENCH_BIN) $(B)/tests/lockdownd-no-frames ## as root: measurements, beside what else is installed; build/bench/bench.json
+	@BUILD='$(abspath $(B))' tests/bench/run
+bench-quick: all $(BENCH_BIN) ## as root: a few seconds of them; fails if a ratio with a wide margin breaks
+	@BUILD='$(abspath $(B))' tests/bench/run --quick
 
 ## Looking after the source
 .PHONY: format format-check analyze
