@@ -247,62 +247,76 @@ int plans_exchange(int plans, int plan)
         return bpf_map_update_elem(plans, &(uint32_t){0}, &plan, BPF_ANY);
 }
 
-struct waiting {
+struct exchange {
         int plans, plan; /* its own */
 };
 
+/* Returns plans_exchange()'s result. */
 static void *exchange_and_wait(void *argument)
 {
-        struct waiting *w = argument;
+        struct exchange *x = argument;
+        intptr_t r = plans_exchange(x->plans, x->plan);
 
-        (void)plans_exchange(w->plans, w->plan);
-        close(w->plans);
-        close(w->plan);
-        free(w);
-        return NULL;
+        close(x->plans);
+        close(x->plan);
+        free(x);
+        return (void *)r;
 }
 
-static int exchange_in_thread(int plans, int plan)
+static int exchange_in_thread(int plans, int plan, pthread_t *ret)
 {
-        struct waiting *w = malloc(sizeof(*w));
+        struct exchange *x = malloc(sizeof(*x));
         pthread_attr_t attributes;
-        pthread_t thread;
         int r;
 
-        if (!w)
+        if (!x)
                 return -ENOMEM;
-        *w = (struct waiting){fcntl(plans, F_DUPFD_CLOEXEC, 3), fcntl(plan, F_DUPFD_CLOEXEC, 3)};
+        *x = (struct exchange){fcntl(plans, F_DUPFD_CLOEXEC, 3), fcntl(plan, F_DUPFD_CLOEXEC, 3)};
         pthread_attr_init(&attributes);
-        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
         (void)pthread_attr_setstacksize(&attributes, THREAD_STACK);
-        r = w->plans < 0 || w->plan < 0 ? EMFILE : pthread_create(&thread, &attributes, exchange_and_wait, w);
+        r = x->plans < 0 || x->plan < 0 ? EMFILE : pthread_create(ret, &attributes, exchange_and_wait, x);
         pthread_attr_destroy(&attributes);
         if (r == 0)
                 return 0;
-        closep(&w->plans);
-        closep(&w->plan);
-        free(w);
+        closep(&x->plans);
+        closep(&x->plan);
+        free(x);
         return -r;
 }
 
+static bool is_current(int plans, uint32_t id)
+{
+        uint32_t current;
+
+        return plans_current(plans, &current) >= 0 && current == id;
+}
+
 /* The kernel puts the plan in at once, and then waits until no program can see what was there before: up to
- * 16 ms. Before the first program is attached there is nobody to wait for, so a thread does that, and all it
- * ever does is this one call. */
+ * 16 ms. Before the first program is attached there is nobody to wait for, so a thread does that. It is left
+ * to itself only when its work is seen to be done: one that comes late would put this plan over a newer one.
+ */
 int plans_fill(int plans, int plan)
 {
         const struct timespec moment = {.tv_nsec = 20000};
-        uint32_t wanted, current;
+        pthread_t thread;
+        uint32_t wanted;
+        void *result;
         int r = map_id(plan, &wanted);
 
-        if (r >= 0)
-                r = exchange_in_thread(plans, plan);
-        for (unsigned i = 0; r >= 0 && i < FILL_TRIES; i++) {
-                if (plans_current(plans, &current) >= 0 && current == wanted)
+        if (r < 0)
+                return r;
+        if (exchange_in_thread(plans, plan, &thread) < 0)
+                return plans_exchange(plans, plan);
+        for (unsigned i = 0; i < FILL_TRIES; i++) {
+                if (is_current(plans, wanted)) {
+                        pthread_detach(thread);
                         return 0;
+                }
                 (void)nanosleep(&moment, NULL);
         }
-        /* No thread, or it does not get on: the same again, waiting. */
-        return plans_exchange(plans, plan);
+        if (pthread_join(thread, &result) != 0)
+                return -EIO;
+        return (int)(intptr_t)result;
 }
 
 int map_id(int fd, uint32_t *ret)
