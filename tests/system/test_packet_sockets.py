@@ -138,9 +138,10 @@ def test_each_is_counted_once(lab):
     assert attempts["totals"]["packets"] == 3 * len(frames.WAYS)
     found = {(e["user"], e["address"], e["port"]): e["packets"] for e in attempts["entries"]}
     assert found[("alice", INTERNET4, 4444)] == len(frames.WAYS)
-    assert found[("alice", INTERNET6, 4444)] >= len(frames.WAYS) - 1  # the kernel misreads the header in a ring
+    # The kernel misreads the IPv6 header in a ring: another port stands there or, before 6.18 at least, nothing does.
+    assert found[("alice", INTERNET6, 4444)] >= len(frames.WAYS) - 1
     assert {user for user, _, _ in found} == {"alice"} and {dst for _, dst, _ in found} == {INTERNET4, INTERNET6}
-    assert sum(found.values()) == 2 * len(frames.WAYS)
+    assert sum(found.values()) in (2 * len(frames.WAYS) - 1, 2 * len(frames.WAYS))
     lab.do("lift", "staff")
     assert lab.json("history")["orders"][0]["refused"]["packets"] == 3 * len(frames.WAYS)
     lab.do("order", "staff")

@@ -333,10 +333,12 @@ static void test_orphan(void **state)
         queued = fill_and_exit(server);
         far = accept(server, NULL, NULL);
         assert_true(far >= 0);
-        assert_true(queued > 1 << 19);
+        assert_true(queued > 1 << 17); /* net.core.wmem_max limits it: 208 KiB unless somebody raised that */
 
         look(&o);
         if (o.n == 0) {
+                close(far); /* the world's connections are counted later */
+                close(server);
                 print_message("skipped: this kernel does not say whose an orphan was (before 6.17)\n");
                 skip();
         }
