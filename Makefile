@@ -169,7 +169,7 @@ check: deps-check ## as root: every test there is, and one line with the sum
 
 ## Single kinds of tests
 .PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system leaks compare boot \
-        bench bench-quick
+        vm bench bench-quick
 unit-programs: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## unit tests, golden ones included
 	@tools/unit-tests $(UNIT_BIN)
@@ -216,6 +216,8 @@ compare: all $(B)/tests/lockdownd-unowned ## as root: the same, with other tools
 	@BUILD='$(abspath $(B))' tests/leaks/run --compare
 boot: all ## as root: the units on a booted Debian tree (systemd-nspawn), driven with systemctl
 	@BUILD='$(abspath $(B))' tests/boot/run
+vm: unit-programs ## as root: the unit tests that speak to the kernel, under Debian's stock kernel in a virtual machine
+	@BUILD='$(abspath $(B))' tests/vm/run || [ $$? -eq 77 ]
 bench: all $(BENCH_BIN) $(B)/tests/lockdownd-no-frames ## as root: measurements, beside what else is installed; build/bench/bench.json
 	@BUILD='$(abspath $(B))' tests/bench/run
 bench-quick: all $(BENCH_BIN) ## as root: a few seconds of them; fails if a ratio with a wide margin breaks

@@ -433,8 +433,9 @@ def test_a_port_that_somebody_took_meanwhile(lab, resolver):
         channel.request(None)
 
     lab.do("order", "four")
-    port = _port(lab, "four")
+    pid, port = _relay(lab), _port(lab, "four")
     lab.daemon.end(signal.SIGKILL)
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 5.0, "the relay to end")
     lab.host.spawn(take, port).receive()
     lab.start()
     assert _port(lab, "four") != port
