@@ -162,7 +162,7 @@ def test_dry_run_changes_nothing(lab):
     assert quick(lab, ALICE)
     adhoc = lab.ctl("order", "--user", "erin", "--allow", "203.0.113.10:443/tcp", "--dry-run")
     assert adhoc.returncode == 0, adhoc.stderr
-    lab.world.check(["/usr/sbin/nft", "-c", "-f", "-"], stdin=adhoc.stdout)
+    lab.host.check(["/usr/sbin/nft", "-c", "-f", "-"], stdin=adhoc.stdout)
     assert lab.ruleset() == before and lab.orders() == {}
 
 
