@@ -174,14 +174,17 @@ static void on_caller_name(void *userdata, int error, const uint32_t *uids, char
 static void journal_order(const struct order_op *o)
 {
         const struct lockdown *l = o->l;
-        char until[64];
+        char until[64], whom[32] = "everyone";
 
+        if (!lockdown_profile(l)->everyone)
+                (void)snprintf(whom, sizeof(whom), "%" PRIu64 " users",
+                               idset_count(&l->members.subjects.uids));
         audit(AUDIT_ORDERED, LOG_NOTICE, l->order, &o->caller,
-              "%s is in force%s%s: %" PRIu64 " users, %" PRIu64 " connections cut%s%s", l->name,
+              "%s is in force%s%s: %s, %" PRIu64 " connections cut%s%s", l->name,
               l->order->end == END_NEVER ? "" : " until ",
-              l->order->end == END_NEVER ? "" : timestamp_format(l->order->until, until, sizeof(until)),
-              idset_count(&l->members.subjects.uids), o->severed.destroyed,
-              l->order->reason ? ". Reason: " : "", l->order->reason ? l->order->reason : "");
+              l->order->end == END_NEVER ? "" : timestamp_format(l->order->until, until, sizeof(until)), whom,
+              o->severed.destroyed, l->order->reason ? ". Reason: " : "",
+              l->order->reason ? l->order->reason : "");
 }
 
 /* Block first; save and tell next. */

@@ -153,6 +153,7 @@ def test_a_group_without_members_warns(lab):
 
 
 def test_dry_run_changes_nothing(lab):
+    wait_for(lambda: all(p["staged"] for p in lab.json("profiles")["profiles"]), 10.0, "all to be staged")
     before = lab.ruleset()
     done = lab.ctl("order", "staff", "--for", "1h", "--dry-run")
     assert done.returncode == 0, done.stderr
