@@ -165,7 +165,7 @@ check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
 	@tools/check --logs '$(B)/check' unit sanitize fuzz system leaks bench-quick boot -- $(MAKE) --no-print-directory B='$(B)' \
-		FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),8,$(FUZZ_SECONDS))
+		FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),8,$(FUZZ_SECONDS)) FUZZ_SEED=1
 
 ## Single kinds of tests
 .PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system leaks compare boot \
@@ -189,6 +189,8 @@ sanitize: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # libFuzzer is clang's. FUZZ=NAME: that target alone (tests/fuzz/fuzz-NAME.c).
 FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 60
+# 0: another one each time.
+FUZZ_SEED ?= 0
 FUZZED := CC='$(FUZZ_CC)' OPT='-O1 -g' HARDENING='-U_FORTIFY_SOURCE -fPIE' B='$(B)/fuzz' \
           SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
 FUZZ_CHOSEN = $(if $(FUZZ),$(B)/tests/fuzz/fuzz-$(FUZZ),$(FUZZ_BIN))
@@ -197,7 +199,7 @@ has_libfuzzer = echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
 .PHONY: fuzz-programs-there fuzz-run
 fuzz-programs-there: $(FUZZ_CHOSEN)
 fuzz-run: $(FUZZ_CHOSEN)
-	@tools/fuzz --seconds '$(FUZZ_SECONDS)' --directory '$(B)' $(FUZZ_CHOSEN)
+	@tools/fuzz --seconds '$(FUZZ_SECONDS)' --seed '$(FUZZ_SEED)' --directory '$(B)' $(FUZZ_CHOSEN)
 fuzz-programs:
 	@! $(has_libfuzzer) || $(MAKE) --no-print-directory $(FUZZED) fuzz-programs-there
 fuzz: ## what reads bytes from elsewhere, with libFuzzer: FUZZ_SECONDS (60) each, FUZZ=NAME for one

@@ -299,7 +299,7 @@ int nft_copy_value(const struct nlattr *attribute, uint8_t *value, size_t length
 int nft_for_each_element(const struct nlmsghdr *message,
                          int (*with)(const struct nlattr *element, void *userdata), void *userdata)
 {
-        const char *end = mnl_nlmsg_get_payload_tail(message);
+        const char *end = (const char *)message + message->nlmsg_len;
 
         for (const struct nlattr *attr = mnl_nlmsg_get_payload_offset(message, sizeof(struct nfgenmsg));
              mnl_attr_ok(attr, (int)(end - (const char *)attr)); attr = mnl_attr_next(attr)) {

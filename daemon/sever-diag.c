@@ -140,7 +140,7 @@ struct inet_dump {
 /* What is not in the fixed part. */
 static void read_attributes(const struct nlmsghdr *h, uint8_t *raw_protocol, uint64_t *cgroup)
 {
-        const char *end = mnl_nlmsg_get_payload_tail(h);
+        const char *end = (const char *)h + h->nlmsg_len; /* libmnl's tail is rounded up */
         const struct nlattr *a = mnl_nlmsg_get_payload_offset(h, sizeof(struct inet_diag_msg));
 
         for (; mnl_attr_ok(a, (int)(end - (const char *)a)); a = mnl_attr_next(a)) {

@@ -83,7 +83,7 @@ static int unix_item(const struct nlmsghdr *h, void *userdata)
 {
         const struct unix_dump *d = userdata;
         char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1] = "";
-        const char *end = mnl_nlmsg_get_payload_tail(h);
+        const char *end = (const char *)h + h->nlmsg_len;
         const struct nlattr *a = mnl_nlmsg_get_payload_offset(h, sizeof(struct unix_diag_msg));
         uint32_t uid = UINT32_MAX;
 
