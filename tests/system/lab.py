@@ -359,6 +359,17 @@ class Lab:
         _write(name + "~", text)
         os.rename(name + "~", name)
 
+    def edit(self, name, change):
+        """As vigr, usermod and the like do: a new file under the old name, in the lab's /etc."""
+        path = self.path("etc", name)
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        changed = change(text)
+        assert changed != text
+        with open(path + "+", "w", encoding="utf-8") as f:
+            f.write(changed)
+        os.rename(path + "+", path)
+
     def start(self, wait=True):
         os.makedirs(self.path("run/lockdownd"), exist_ok=True)
         os.chmod(self.path("run/lockdownd"), 0o755)

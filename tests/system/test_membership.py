@@ -27,30 +27,18 @@ def own(labs):
     return labs(CONFIGURATION)
 
 
-def _edit(lab, name, change):
-    """As vigr, usermod and the like do: a new file under the old name."""
-    path = lab.path("etc", name)
-    with open(path, encoding="utf-8") as f:
-        text = f.read()
-    changed = change(text)
-    assert changed != text
-    with open(path + "+", "w", encoding="utf-8") as f:
-        f.write(changed)
-    os.rename(path + "+", path)
-
-
 def test_who_joins_is_blocked_and_who_leaves_is_freed_within_a_second(own):
     own.do("order", "staff")
     held = own.host.spawn(probes.transfer, INTERNET4, 9001, who=ERIN)
     held.receive()
     with checks.unharmed(own, MALLORY):
         changed = time.monotonic()
-        _edit(own, "group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
+        own.edit("group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
         checks.wait_blocked(own, ERIN, 1.0)
         checks.wait_for(lambda: held.ask("report")["error"], 1.0, "the new member's connection to be cut")
         checks.assert_blocked(own, ERIN, ("tcp", "udp"))
         assert not quick(own, BOB)
-        _edit(own, "group", lambda t: t.replace(":bob,erin\n", ":erin\n"))
+        own.edit("group", lambda t: t.replace(":bob,erin\n", ":erin\n"))
         checks.wait_freed(own, BOB, 1.0)
         assert not quick(own, ERIN) and not quick(own, ALICE)
     assert time.monotonic() - changed < 20
@@ -81,14 +69,14 @@ def test_an_editor_writing_in_place_is_seen(own):
 
 def test_a_primary_group_changes(own):
     own.do("order", "staff")
-    _edit(own, "passwd", lambda t: t.replace("erin:x:2007:2007", "erin:x:2007:3000"))
+    own.edit("passwd", lambda t: t.replace("erin:x:2007:2007", "erin:x:2007:3000"))
     checks.wait_blocked(own, ERIN, 1.0)
 
 
 def test_new_subordinate_ids_are_followed(own):
     own.do("order", "contractors")
     for name in ("subuid", "subgid"):
-        _edit(own, name, lambda t: t + "carol:300000:65536\n")
+        own.edit(name, lambda t: t + "carol:300000:65536\n")
     spec = lambda: [own.spec("udp", INTERNET4, reply=False)]  # noqa: E731
     checks.wait_for(lambda: not own.probe_as_subordinate(spec(), CAROL)[0]["arrived"], 2.0, "the new range blocked")
 
@@ -98,11 +86,11 @@ def test_who_was_added_while_nothing_was_in_force_is_blocked_when_order_returns(
     own.do("order", "staff")
     own.do("lift", "staff")
     for round_ in range(5):
-        _edit(own, "group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
+        own.edit("group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
         own.do("order", "staff")
         assert not quick(own, ERIN), f"round {round_}"
         own.do("lift", "staff")
-        _edit(own, "group", lambda t: t.replace(":bob,erin\n", ":bob\n"))
+        own.edit("group", lambda t: t.replace(":bob,erin\n", ":bob\n"))
 
 
 def test_reload_applies_to_what_is_in_force(own):
@@ -228,7 +216,7 @@ def test_lifted_while_the_order_waits_for_the_directory(own):
     own.do("order", "staff")
     own.do("lift", "staff")
     os.kill(own.daemon.child("--resolver-worker"), signal.SIGSTOP)
-    _edit(own, "group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
+    own.edit("group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
     order = own.host.popen([own.path("bin/lockdownctl"), "order", "staff"], env=own.environment(),
                            stderr=subprocess.PIPE, text=True)
     checks.wait_for(lambda: own.tables()["staff"], 5.0, "the block")

@@ -3,7 +3,6 @@
 receiver; and a lift gives back all, also to programs that kept running."""
 
 import contextlib
-import os
 import select
 import socket
 import time
@@ -86,17 +85,6 @@ def _talk(channel, places, interval=0.03):
     channel.send({name: (one.sent, one.received, one.errors) for name, one in lines.items()})
 
 
-def _edit(lab, name, change):
-    path = lab.path("etc", name)
-    with open(path, encoding="utf-8") as f:
-        text = f.read()
-    changed = change(text)
-    assert changed != text
-    with open(path + "+", "w", encoding="utf-8") as f:
-        f.write(changed)
-    os.rename(path + "+", path)
-
-
 def _numbers(name, payloads):
     prefix = f"q:{name}:".encode()
     return [int(p[len(prefix):].split(b":")[0]) for p in payloads if p.startswith(prefix)]
@@ -148,19 +136,19 @@ def test_nobody_loses_what_stays_allowed_whatever_happens_to_the_orders(labs):
         lab.do("order", "contractors")
         lab.do("extend", "staff", "--for", "2h")
         # whom: somebody joins, subordinate ranges come and go, somebody leaves
-        _edit(lab, "group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
+        lab.edit("group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
         checks.wait_blocked(lab, ERIN)
         for name in ("subuid", "subgid"):
-            _edit(lab, name, lambda t: t + "carol:300000:65536\nerin:400000:65536\n")
+            lab.edit(name, lambda t: t + "carol:300000:65536\nerin:400000:65536\n")
         wait_for(lambda: lab.orders()["contractors"]["subjects"]["subordinate_ids"] == 4 * 65536, 5.0, "the ranges")
         # where to: other networks and endpoints, tables of another structure
         for allow in (f"Allow=internal {PARTNER4}:443/tcp 100.64.0.0/16", "Allow=internal 2001:db8:1::/48\nDNS=allow",
                       "Allow=internal\nSecondLock=no\nSessions=yes", "Allow=internal\nLoopbackDeny=3128 9050"):
             lab.configure(CONFIGURATION.replace("Groups=staff\n", f"Groups=staff\n{allow}\n"))
             lab.do("reload")
-        _edit(lab, "group", lambda t: t.replace(":bob,erin\n", ":bob\n"))
+        lab.edit("group", lambda t: t.replace(":bob,erin\n", ":bob\n"))
         checks.wait_freed(lab, ERIN)
-        _edit(lab, "subuid", lambda t: t.replace("erin:400000:65536\n", ""))
+        lab.edit("subuid", lambda t: t.replace("erin:400000:65536\n", ""))
         lab.do("lift", "contractors")
         lab.do("order", "--user", "erin", "--user", "carol", "--name", "tonight")
         lab.do("lift", "tonight")
