@@ -152,6 +152,11 @@ deps-check: ## … and what `make check` needs
 deps-ci: ## … and what .ci/run needs
 	@$(if $(filter no,$(DEPS)),:,tools/deps build demo check ci)
 
+# LONG=1: tests that sample go through everything. SEED=N: what they choose, and in which order.
+LONG ?=
+SEED ?=
+export LONG SEED
+
 ## The two to begin with
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 .PHONY: demo
@@ -164,8 +169,13 @@ check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
-	@tools/check --logs '$(B)/check' unit sanitize fuzz system leaks bench-quick boot -- $(MAKE) --no-print-directory B='$(B)' \
-		FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),8,$(FUZZ_SECONDS)) FUZZ_SEED=1
+	@tools/check --logs '$(B)/check' --beside fuzz unit sanitize system leaks bench-quick boot -- \
+		$(MAKE) --no-print-directory B='$(B)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_SEED='$(or $(SEED),1)'
+
+# Hours. SEED=N in its environment or on its command line repeats what another run did.
+.PHONY: check-long
+check-long: ## as root: the same with everything that `make check` only samples; hours
+	@$(MAKE) --no-print-directory check LONG=1 FUZZ_SECONDS=600
 
 ## Single kinds of tests
 .PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system leaks compare boot \

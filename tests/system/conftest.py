@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import campaign  # noqa: E402
 from lab import Lab  # noqa: E402
 
 TEST_SECONDS = 90
@@ -17,7 +18,7 @@ TEST_SECONDS = 90
 def pytest_collection_modifyitems(items):
     for item in items:
         if "slow" in item.keywords:
-            item.user_properties.append(("seconds", 300))
+            item.user_properties.append(("seconds", 6 * 3600 if campaign.LONG else 300))
 
 
 def pytest_configure(config):
@@ -83,3 +84,7 @@ def labs():
     yield make
     for one in made:
         one.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    campaign.show(terminalreporter)
