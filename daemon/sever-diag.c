@@ -10,11 +10,11 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
-/* Destructions in one send: enough to make the system call's cost vanish, few enough that all acks find room
- * in the receive buffer before the first is read. */
+/* Destructions in one send: enough to make the system call's cost vanish, few enough that an error of each
+ * finds room in the receive buffer before the first is read. */
 #define DESTROY_BATCH 512
 #define DESTROY_MESSAGE_SIZE (NLMSG_ALIGN(NLMSG_LENGTH(sizeof(struct inet_diag_req_v2))))
-#define DIAG_REQUEST_MAX (NLMSG_ALIGN(NLMSG_LENGTH(sizeof(struct inet_diag_req_v2)))) /* the largest */
+#define DIAG_REQUEST_MAX (NLMSG_ALIGN(NLMSG_LENGTH(sizeof(struct inet_diag_req)))) /* the largest */
 
 /* ---- receiving ---- */
 
@@ -105,13 +105,14 @@ static int handle_dump(const struct nlmsghdr *h, void *userdata)
                 return error_of(h);
         if (h->nlmsg_type == NLMSG_DONE)
                 return error_of_done(h);
-        if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+        if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY && h->nlmsg_type != TCPDIAG_GETSOCK)
                 return 1;
         r = d->item(h, d->userdata);
         return r < 0 ? r : 1;
 }
 
-int diag_dump_with(struct sever *s, const void *request, size_t size, diag_item_t item, void *userdata)
+static int dump_of_type(struct sever *s, uint16_t type, const void *request, size_t size, diag_item_t item,
+                        void *userdata)
 {
         _Alignas(struct nlmsghdr) char message[DIAG_REQUEST_MAX];
         struct dump d = {.item = item, .userdata = userdata};
@@ -119,7 +120,7 @@ int diag_dump_with(struct sever *s, const void *request, size_t size, diag_item_
         unsigned sequence = ++s->sequence;
         int r;
 
-        h->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+        h->nlmsg_type = type;
         h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
         h->nlmsg_seq = sequence;
         memcpy(mnl_nlmsg_put_extra_header(h, size), request, size);
@@ -129,6 +130,11 @@ int diag_dump_with(struct sever *s, const void *request, size_t size, diag_item_
         if (r == -EOPNOTSUPP || r == -EPROTONOSUPPORT || r == -EAFNOSUPPORT)
                 return -ENOENT; /* each is said by some kernel for "no such handler" */
         return r == 0 && d.interrupted ? -EAGAIN : r;
+}
+
+int diag_dump_with(struct sever *s, const void *request, size_t size, diag_item_t item, void *userdata)
+{
+        return dump_of_type(s, SOCK_DIAG_BY_FAMILY, request, size, item, userdata);
 }
 
 struct inet_dump {
@@ -166,6 +172,18 @@ static int inet_item(const struct nlmsghdr *h, void *userdata)
         return d->found(d->userdata, &key, msg, cgroup);
 }
 
+int diag_dump_tcp(struct sever *s, uint32_t states, diag_found_t found, void *userdata)
+{
+        const struct inet_diag_req req = {.idiag_states = states};
+        struct inet_dump d = {.protocol = IPPROTO_TCP, .found = found, .userdata = userdata};
+        int r = dump_of_type(s, TCPDIAG_GETSOCK, &req, sizeof(req), inet_item, &d);
+
+        if (r != -ENOENT)
+                return r;
+        r = diag_dump(s, AF_INET, IPPROTO_TCP, states, found, userdata);
+        return r < 0 ? r : diag_dump(s, AF_INET6, IPPROTO_TCP, states, found, userdata);
+}
+
 int diag_dump(struct sever *s, int family, int protocol, uint32_t states, diag_found_t found, void *userdata)
 {
         const struct inet_diag_req_v2 req = {
@@ -177,12 +195,14 @@ int diag_dump(struct sever *s, int family, int protocol, uint32_t states, diag_f
 
 /* ---- destructions ---- */
 
+#define NOT_ANSWERED (-EAGAIN)
+
 struct batch {
-        unsigned first;
-        size_t n, answered;
+        unsigned first, last;
         int *results;
 };
 
+/* Only the last one is acknowledged, and the kernel takes them in their order. What fails is said of each. */
 static int handle_ack(const struct nlmsghdr *h, void *userdata)
 {
         struct batch *b = userdata;
@@ -190,16 +210,16 @@ static int handle_ack(const struct nlmsghdr *h, void *userdata)
         if (h->nlmsg_type != NLMSG_ERROR)
                 return 1;
         b->results[h->nlmsg_seq - b->first] = error_of(h);
-        return ++b->answered < b->n ? 1 : 0;
+        return h->nlmsg_seq == b->last ? 0 : 1;
 }
 
-static void put_destroy(void *message, const struct diag_socket *key, unsigned sequence)
+static void put_destroy(void *message, const struct diag_socket *key, unsigned sequence, bool last)
 {
         struct nlmsghdr *h = mnl_nlmsg_put_header(message);
         struct inet_diag_req_v2 *req = mnl_nlmsg_put_extra_header(h, sizeof(*req));
 
         h->nlmsg_type = SOCK_DESTROY;
-        h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+        h->nlmsg_flags = NLM_F_REQUEST | (last ? NLM_F_ACK : 0);
         h->nlmsg_seq = sequence;
         req->sdiag_family = key->family;
         req->sdiag_protocol = key->protocol;
@@ -210,18 +230,23 @@ static void put_destroy(void *message, const struct diag_socket *key, unsigned s
 
 static int destroy_batch(struct sever *s, const struct diag_socket *sockets, size_t n, int *results)
 {
-        struct batch b = {.first = s->sequence + 1, .n = n, .results = results};
+        struct batch b = {.first = s->sequence + 1, .last = s->sequence + (unsigned)n, .results = results};
         _cleanup_free_ char *messages = calloc(n, DESTROY_MESSAGE_SIZE);
         int r;
 
         if (!messages)
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++) {
-                results[i] = -EAGAIN;
-                put_destroy(messages + i * DESTROY_MESSAGE_SIZE, &sockets[i], ++s->sequence);
+                results[i] = NOT_ANSWERED;
+                put_destroy(messages + i * DESTROY_MESSAGE_SIZE, &sockets[i], ++s->sequence, i + 1 == n);
         }
         r = send_all(s, messages, n * DESTROY_MESSAGE_SIZE);
-        return r < 0 ? r : receive(s, b.first, s->sequence, handle_ack, &b);
+        if (r == 0)
+                r = receive(s, b.first, b.last, handle_ack, &b);
+        for (size_t i = 0; r == 0 && i < n; i++)
+                if (results[i] == NOT_ANSWERED)
+                        results[i] = 0;
+        return r;
 }
 
 int diag_destroy(struct sever *s, const struct diag_socket *sockets, size_t n, int *results)
@@ -229,13 +254,13 @@ int diag_destroy(struct sever *s, const struct diag_socket *sockets, size_t n, i
         int r = 0;
 
         for (size_t i = 0; i < n; i++)
-                results[i] = -EAGAIN;
+                results[i] = NOT_ANSWERED;
         for (size_t at = 0; at < n && r == 0; at += DESTROY_BATCH) {
                 size_t some = n - at < DESTROY_BATCH ? n - at : DESTROY_BATCH;
 
                 r = destroy_batch(s, sockets + at, some, results + at);
                 if (r == -EAGAIN)
-                        r = 0; /* acks were lost: the next dump shows what became of these */
+                        r = 0; /* answers were lost: the next dump shows what became of these */
         }
         return r;
 }

@@ -42,13 +42,18 @@ typedef int (*diag_found_t)(void *userdata, const struct diag_socket *key, const
  * for it; -EAGAIN: the table changed under the dump, or part of it was lost: begin again; another -errno. */
 int diag_dump(struct sever *s, int family, int protocol, uint32_t states, diag_found_t found, void *userdata);
 
+/* TCP sockets of both families in one walk through the kernel's table, which is large however few there are:
+ * by the request that came before sock_diag (TCPDIAG_GETSOCK, inet_diag_dump_compat() in
+ * net/ipv4/inet_diag.c); family by family where that is not known. Returns as diag_dump(). */
+int diag_dump_tcp(struct sever *s, uint32_t states, diag_found_t found, void *userdata);
+
 /* The same for any family: REQUEST is what follows the netlink header, ITEM is called for each socket's
  * message (-errno ends the dump). */
 typedef int (*diag_item_t)(const struct nlmsghdr *h, void *userdata);
 int diag_dump_with(struct sever *s, const void *request, size_t size, diag_item_t item, void *userdata);
 
 /* Asks to destroy N sockets; RESULTS[i] is 0, or -errno (-ENOENT: gone already). Returns 0, or -errno when
- * the conversation failed (RESULTS of those not answered are -EAGAIN). */
+ * the conversation failed (RESULTS of those that nothing is known of are -EAGAIN). */
 int diag_destroy(struct sever *s, const struct diag_socket *sockets, size_t n, int *results);
 /* What the kernel answers to destroying a TCP socket that does not exist. */
 int diag_probe_destroy(struct sever *s);

@@ -69,19 +69,23 @@ static int note_uid(void *userdata, const struct diag_socket *key, const struct 
         return 0;
 }
 
+/* A uid missed now is seen the next time. */
+static int unless_missed(int r)
+{
+        return r == -ENOENT || r == -EAGAIN ? 0 : r;
+}
+
 int sever_owner_uids(struct sever *s, uint32_t **ret, size_t *ret_n)
 {
         static const int families[] = {AF_INET, AF_INET6};
-        static const int protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, IPPROTO_RAW};
+        static const int protocols[] = {IPPROTO_UDP, IPPROTO_UDPLITE, IPPROTO_RAW};
         struct uids u = {0};
-        int r = 0;
+        int r = unless_missed(diag_dump_tcp(s, OWNED_STATES, note_uid, &u));
 
         for (size_t p = 0; p < ELEMENTSOF(protocols); p++)
-                for (size_t f = 0; r == 0 && f < ELEMENTSOF(families); f++) {
-                        r = diag_dump(s, families[f], protocols[p], OWNED_STATES, note_uid, &u);
-                        if (r == -ENOENT || r == -EAGAIN)
-                                r = 0; /* a uid missed now is seen the next time */
-                }
+                for (size_t f = 0; r == 0 && f < ELEMENTSOF(families); f++)
+                        r = unless_missed(
+                                diag_dump(s, families[f], protocols[p], OWNED_STATES, note_uid, &u));
         if (r < 0) {
                 free(u.items);
                 return r;

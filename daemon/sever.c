@@ -24,14 +24,15 @@
 /* A datagram socket with a peer is "established"; without one each of its packets is judged by the rules. */
 #define DATAGRAM_STATES (1U << TCP_ESTABLISHED)
 
+/* What is listed by one dump; TCP by one for both families. */
 static const struct {
-        int protocol;
+        int family, protocol;
         uint32_t states;
 } kinds[] = {
-        {IPPROTO_TCP, CONNECTION_STATES},
-        {IPPROTO_UDP, DATAGRAM_STATES},
-        {IPPROTO_UDPLITE, DATAGRAM_STATES},
-        {IPPROTO_RAW, DATAGRAM_STATES},
+        {AF_UNSPEC, IPPROTO_TCP, CONNECTION_STATES},  {AF_INET, IPPROTO_UDP, DATAGRAM_STATES},
+        {AF_INET6, IPPROTO_UDP, DATAGRAM_STATES},     {AF_INET, IPPROTO_UDPLITE, DATAGRAM_STATES},
+        {AF_INET6, IPPROTO_UDPLITE, DATAGRAM_STATES}, {AF_INET, IPPROTO_RAW, DATAGRAM_STATES},
+        {AF_INET6, IPPROTO_RAW, DATAGRAM_STATES},
 };
 
 /* ---- opening ---- */
@@ -165,6 +166,7 @@ struct chosen {
         void *userdata;
         struct diag_socket *items;
         size_t n, capacity;
+        bool done[ELEMENTSOF(kinds)]; /* a dump has found none */
 };
 
 static void chosen_clear(struct chosen *c)
@@ -199,29 +201,36 @@ static int choose(void *userdata, const struct diag_socket *key, const struct in
         return 0;
 }
 
-/* One family and protocol; what an interrupted dump had found is forgotten before the next. The next round
- * sees what this one missed. */
-static int choose_kind(struct sever *s, int family, size_t kind, struct chosen *c)
+static int dump_kind(struct sever *s, size_t kind, struct chosen *c)
+{
+        return kinds[kind].family == AF_UNSPEC ? diag_dump_tcp(s, kinds[kind].states, choose, c)
+                                               : diag_dump(s, kinds[kind].family, kinds[kind].protocol,
+                                                           kinds[kind].states, choose, c);
+}
+
+/* What an interrupted dump had found is forgotten before the next. The next round sees what this one missed.
+ */
+static int choose_kind(struct sever *s, size_t kind, struct chosen *c)
 {
         size_t before = c->n;
         int r = -EAGAIN;
 
         for (unsigned tries = 0; r == -EAGAIN && tries < DUMP_TRIES; tries++) {
                 c->n = before;
-                r = diag_dump(s, family, kinds[kind].protocol, kinds[kind].states, choose, c);
+                r = dump_kind(s, kind, c);
         }
+        c->done[kind] = c->n == before && r != -EAGAIN;
         return r == -EAGAIN || r == -ENOENT ? 0 : r;
 }
 
 static int choose_all(struct sever *s, struct chosen *c)
 {
-        static const int families[] = {AF_INET, AF_INET6};
         int r = 0;
 
         c->n = 0;
-        for (size_t kind = 0; kind < ELEMENTSOF(kinds); kind++)
-                for (size_t f = 0; r == 0 && f < ELEMENTSOF(families); f++)
-                        r = choose_kind(s, families[f], kind, c);
+        for (size_t kind = 0; r == 0 && kind < ELEMENTSOF(kinds); kind++)
+                if (!c->done[kind])
+                        r = choose_kind(s, kind, c);
         return r;
 }
 

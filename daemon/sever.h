@@ -37,7 +37,7 @@ typedef bool (*sever_wants_t)(const struct sever_socket *socket, void *userdata)
 
 struct sever_result {
         uint64_t destroyed; /* sockets */
-        unsigned rounds;    /* dumps taken, the last of which found none left */
+        unsigned rounds;    /* of dumps taken; each kind of socket until one found none */
         uint64_t left;      /* still there after the last round (0 unless the kernel refuses) */
 };
 /* Dumps and destroys until a dump finds none that WANTS says yes to, at most MAX_ROUNDS times, or until a

@@ -37,6 +37,7 @@ static struct {
         bool answer_in_done;  /* DUMP_ANSWER comes in the last message of the dump */
         bool keeps_destroyed; /* as kernels before 6.11 do with orphans */
         int dumps;
+        bool no_old_request; /* TCPDIAG_GETSOCK is unknown */
         struct inet_diag_req_v2 last_destroy;
         _Alignas(struct nlmsghdr) char queue[1 << 16];
         size_t queued;
@@ -68,11 +69,27 @@ static void fake_done(unsigned sequence, int error)
         *(int *)fake_put(NLMSG_DONE, NLM_F_MULTI, sequence, sizeof(int)) = error;
 }
 
-static void fake_dump(const struct nlmsghdr *h, const struct inet_diag_req_v2 *req)
+/* The request of old is for TCP, and for both families. */
+static struct inet_diag_req_v2 fake_request(const struct nlmsghdr *h)
 {
+        const struct inet_diag_req *old = mnl_nlmsg_get_payload(h);
+
+        if (h->nlmsg_type != TCPDIAG_GETSOCK)
+                return *(const struct inet_diag_req_v2 *)mnl_nlmsg_get_payload(h);
+        return (struct inet_diag_req_v2){
+                .sdiag_family = AF_UNSPEC, .sdiag_protocol = IPPROTO_TCP, .idiag_states = old->idiag_states};
+}
+
+static void fake_dump(const struct nlmsghdr *h)
+{
+        const struct inet_diag_req_v2 request = fake_request(h), *req = &request;
         uint16_t flags = NLM_F_MULTI;
 
         fake.dumps++;
+        if (h->nlmsg_type == TCPDIAG_GETSOCK && fake.no_old_request) {
+                fake_error(h->nlmsg_seq, -EOPNOTSUPP);
+                return;
+        }
         if (fake.dump_answer && req->sdiag_protocol == fake.dump_answer_protocol) {
                 if (fake.answer_in_done)
                         fake_done(h->nlmsg_seq, fake.dump_answer);
@@ -85,11 +102,11 @@ static void fake_dump(const struct nlmsghdr *h, const struct inet_diag_req_v2 *r
                 flags |= NLM_F_DUMP_INTR;
         }
         for (size_t i = 0; i < fake.n; i++) {
-                if (fake.sockets[i].idiag_family != req->sdiag_family ||
+                if ((req->sdiag_family != AF_UNSPEC && fake.sockets[i].idiag_family != req->sdiag_family) ||
                     fake.protocols[i] != req->sdiag_protocol ||
                     !(req->idiag_states & 1U << fake.sockets[i].idiag_state))
                         continue;
-                memcpy(fake_put(SOCK_DIAG_BY_FAMILY, flags, h->nlmsg_seq, sizeof(fake.sockets[i])),
+                memcpy(fake_put(h->nlmsg_type, flags, h->nlmsg_seq, sizeof(fake.sockets[i])),
                        &fake.sockets[i], sizeof(fake.sockets[i]));
                 if (fake.raw_protocol) {
                         struct nlmsghdr *last =
@@ -116,7 +133,8 @@ static void fake_destroy(const struct nlmsghdr *h, const struct inet_diag_req_v2
                                 fake.sockets[i] = fake.sockets[fake.n];
                                 fake.protocols[i] = fake.protocols[fake.n];
                         }
-                        fake_error(h->nlmsg_seq, 0);
+                        if (h->nlmsg_flags & NLM_F_ACK)
+                                fake_error(h->nlmsg_seq, 0);
                         return;
                 }
         fake_error(h->nlmsg_seq, -ENOENT);
@@ -133,7 +151,7 @@ ssize_t __wrap_mnl_socket_sendto(const struct mnl_socket *nl, const void *data, 
                 if (h->nlmsg_type == SOCK_DESTROY)
                         fake_destroy(h, mnl_nlmsg_get_payload(h));
                 else
-                        fake_dump(h, mnl_nlmsg_get_payload(h));
+                        fake_dump(h);
         }
         h = data;
         if (h->nlmsg_type == SOCK_DESTROY && fake.lose_acks > 0) {
@@ -217,6 +235,49 @@ static void test_plain(void **state)
         assert_int_equal(fake.sockets[0].idiag_uid, BOB);
 }
 
+/* Only the last of a batch is acknowledged; what fails is said of each. */
+static void test_one_ack(void **state)
+{
+        struct sever_result r;
+
+        for (uint32_t cookie = 1; cookie <= 4; cookie++)
+                fake_socket(IPPROTO_TCP, ALICE, cookie);
+        assert_int_equal(sever_run(*state, 10, wants_alice, NULL, &r), 0);
+        assert_int_equal(r.destroyed, 4);
+        assert_int_equal(r.left, 0);
+        assert_int_equal(r.rounds, 2);
+        assert_int_equal(fake.n, 0);
+}
+
+/* What a dump has found none of is not asked for again. */
+static void test_rounds(void **state)
+{
+        struct sever_result r;
+
+        fake.dumps = 0;
+        fake_socket(IPPROTO_UDP, ALICE, 1);
+        assert_int_equal(sever_run(*state, 10, wants_alice, NULL, &r), 0);
+        assert_int_equal(r.destroyed, 1);
+        assert_int_equal(fake.dumps, 7 + 1);
+}
+
+/* Both families of TCP are seen, with one dump or with two. */
+static void test_tcp_families(void **state)
+{
+        for (int old = 0; old < 2; old++) {
+                struct sever_result r;
+
+                fake.no_old_request = old;
+                fake_socket(IPPROTO_TCP, ALICE, 1);
+                fake_socket(IPPROTO_TCP, ALICE, 2);
+                fake.sockets[1].idiag_family = AF_INET6;
+                fake.sockets[1].id.idiag_dst[0] = htonl(0x20010db8);
+                assert_int_equal(sever_run(*state, 10, wants_alice, NULL, &r), 0);
+                assert_int_equal(r.destroyed, 2);
+                assert_int_equal(fake.n, 0);
+        }
+}
+
 /* An interrupted dump is taken again, and what it had found does not count twice. */
 static void test_interrupted(void **state)
 {
@@ -226,7 +287,7 @@ static void test_interrupted(void **state)
         fake.interruptions = 2;
         assert_int_equal(sever_count(*state, wants_alice, NULL, &n), 0);
         assert_int_equal(n, 1);
-        assert_int_equal(fake.dumps, 8 + 2);
+        assert_int_equal(fake.dumps, 7 + 2);
         fake.interruptions = 1000; /* never quiet: what the last dump shows has to do */
         assert_int_equal(sever_count(*state, wants_alice, NULL, &n), 0);
         assert_int_equal(n, 1);
@@ -363,6 +424,7 @@ int main(void)
                 ON_FAKE(test_plain),        ON_FAKE(test_interrupted), ON_FAKE(test_refused),
                 ON_FAKE(test_lost_acks),    ON_FAKE(test_kept_orphan), ON_FAKE(test_no_handler),
                 ON_FAKE(test_other_errors), ON_FAKE(test_raw),         cmocka_unit_test(test_open),
+                ON_FAKE(test_one_ack),      ON_FAKE(test_rounds),      ON_FAKE(test_tcp_families),
         };
 
         return cmocka_run_group_tests_name("sever-diag", tests, NULL, NULL);
