@@ -7,6 +7,18 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* One reload: from the request to the reply. */
+struct reload_op {
+        struct operation op;
+        struct manager *manager;
+        struct caller caller;
+        struct config *config;
+        struct membership *members; /* one for each profile */
+        size_t asked;               /* profiles, then the rights of [Access] */
+        struct problems problems, warnings;
+        struct words access_users, access_groups; /* being asked */
+};
+
 /* ---- applying ---- */
 
 static void say(struct problems *changed, const char *name, const char *what)
@@ -98,6 +110,8 @@ static void apply_profile(struct manager *m, const struct profile *p, struct mem
         if (l->order) {
                 lockdown_sever(l, NULL); /* what was an allowed destination may not be one any more */
                 lockdown_save(l);
+                if (m->reload)
+                        lockdown_spare_caller(l, m->reload->caller.pid);
                 lockdown_end_sessions(l);
         } else
                 (void)lockdown_save_members(l);
@@ -116,17 +130,6 @@ void manager_apply_config(struct manager *m, struct config *c, struct membership
 }
 
 /* ---- reloading: read, ask the directory whether the names exist, then apply or refuse ---- */
-
-struct reload_op {
-        struct operation op;
-        struct manager *manager;
-        struct caller caller;
-        struct config *config;
-        struct membership *members; /* one for each profile */
-        size_t asked;               /* profiles, then the rights of [Access] */
-        struct problems problems, warnings;
-        struct words access_users, access_groups; /* being asked */
-};
 
 static void reload_free(struct reload_op *o)
 {
@@ -168,6 +171,16 @@ static void refuse(struct reload_op *o)
                        text ? text : "");
 }
 
+static void warn_who_leaves(struct reload_op *o)
+{
+        const struct manager *m = o->manager;
+
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->caller_leaves)
+                        problems_add(&o->warnings, "your own session (%s) comes from outside and ends now",
+                                     m->lockdowns[i]->spared);
+}
+
 static void finish_reload(struct reload_op *o)
 {
         _cleanup_problems_ struct problems changed = {0};
@@ -198,12 +211,15 @@ static void finish_reload(struct reload_op *o)
         }
         audit(AUDIT_RELOADED, LOG_NOTICE, NULL, &o->caller,
               "the configuration was reloaded: %zu profiles changed", changed.n);
+        warn_who_leaves(o);
         document = json_pack("{s:b,s:o,s:o}", "reloaded", 1, "changed", sentences(&changed), "warnings",
                              sentences(&o->warnings));
         reload_free(o);
         manager_refresh_all(m);
         manager_update_status(m);
         operation_reply(&op, document);
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                lockdown_caller_answered(m->lockdowns[i]);
 }
 
 static void ask_next(struct reload_op *o);

@@ -488,6 +488,7 @@ void manager_end_sessions(struct manager *m)
 
 void lockdown_spare_caller(struct lockdown *l, int pid)
 {
+        lockdown_forget_caller(l);
         if (l->manager->sessions && lockdown_profile(l)->end_remote_sessions)
                 (void)sessions_of_process(l->manager->sessions, pid, &l->spared);
 }
@@ -505,7 +506,7 @@ static int on_read(sd_event_source *source, uint64_t usec, void *userdata)
 
 void lockdown_caller_answered(struct lockdown *l)
 {
-        if (!l->spared)
+        if (!l->spared || l->reading)
                 return;
         if (sd_event_add_time_relative(l->manager->event, &l->reading, CLOCK_MONOTONIC, READING_TIME, 1000,
                                        on_read, l) < 0)

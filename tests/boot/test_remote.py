@@ -190,6 +190,24 @@ def test_own_session_of_who_orders(machine, log_in):
     wait_for(lambda: machine.status()[1]["orders"][0]["sessions_ended"] == 1, 5.0, "it to be counted")
 
 
+def test_own_session_of_who_reloads(machine, log_in):
+    """Likewise, where the order says so only from that reload on."""
+    path = f"/proc/{machine.leader}/root/etc/lockdownd/lockdownd.conf"
+    with open(path, encoding="utf-8") as f:
+        before = f.read()
+    try:
+        machine.write("/etc/lockdownd/lockdownd.conf",
+                      before.replace("Groups=lockdown\nRemoteSessions=end\n", "Groups=lockdown\n"))
+        machine.do("lockdownctl", "reload")
+        order(machine, "operators", "--yes")
+        machine.write("/etc/lockdownd/lockdownd.conf", before)
+        said = log_in(OPERATOR, INTERNET4, "lockdownctl reload 2>&1; echo here; exec cat").await_end(10.0)
+        assert "your own session" in said and "here" in said.split("\n"), said
+    finally:
+        machine.write("/etc/lockdownd/lockdownd.conf", before)
+        machine.do("lockdownctl", "reload")
+
+
 @pytest.mark.parametrize("what", ["operators", "--everyone"])
 def test_cutting_off_oneself_wants_a_yes(machine, log_in, what):
     """Nothing is changed without it; from inside, and where it ends by itself unless confirmed, none is wanted."""
