@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Fields go to the journal by sd_journal_sendv(), which frames them by length: nothing in a value can begin a
- * field of its own. The sentence, which also goes to terminals and log files, loses all that could pretend to
- * be another line. */
-
-#define SD_JOURNAL_SUPPRESS_LOCATION
+/* Fields go to the journal in its own protocol, a line each: what comes from others loses all that could
+ * pretend to be another line, in a journal, on a terminal or in a log file. sd_journal_sendv() would send the
+ * same, but wait for as long as the journal does not read. */
 
 #include "audit.h"
+#include "audit-queue.h"
 #include "cleanup.h"
 #include "timespan.h"
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <systemd/sd-journal.h>
 
 #define FIELDS_MAX 20
-#define SENTENCE_MAX 4096
+#define SENTENCE_MAX 4095 /* with its line break at most what a pipe takes at once (PIPE_BUF) */
+#define RETRY_USEC (250 * 1000)
+#define LAST_CHANCE_MSEC 1000
 
 /* MESSAGE_IDs never change: catalogs and people's filters know them. */
 static const struct {
@@ -39,7 +41,14 @@ static const struct {
         [AUDIT_NOT_HOLDING] = {"262ef907b80c4a42802f87e2a2ee1230", "not-holding"},
         [AUDIT_NOT_SAVED] = {"f192521a99324c01b9ac030a6cff5844", "not-saved"},
         [AUDIT_DAMAGED] = {"5d3fcf9cf1984581b537d12be0ab6efb", "damaged"},
+        [AUDIT_INCOMPLETE] = {"76d77bab697b48f7bf404b4057dc5748", "incomplete"},
 };
+
+/* The journal is one for the process, as it is in libsystemd. */
+static struct {
+        struct audit_queue queue;
+        sd_event_source *retry; /* enabled while something waits */
+} journal;
 
 const char *audit_message_id(enum audit_event event)
 {
@@ -114,6 +123,7 @@ static void entry_clear(struct entry *e)
 __attribute__((format(printf, 2, 3))) static void add(struct entry *e, const char *format, ...)
 {
         char *field = NULL;
+        size_t length;
         va_list ap;
         int r;
 
@@ -125,7 +135,9 @@ __attribute__((format(printf, 2, 3))) static void add(struct entry *e, const cha
         if (r < 0)
                 return;
         make_harmless(field);
-        e->fields[e->n++] = (struct iovec){.iov_base = field, .iov_len = strlen(field)};
+        length = strlen(field);
+        field[length] = '\n'; /* in place of the NUL: that goes by length */
+        e->fields[e->n++] = (struct iovec){.iov_base = field, .iov_len = length + 1};
 }
 
 static void add_order(struct entry *e, const struct order *o)
@@ -178,13 +190,62 @@ static bool stderr_is_journal(void)
         return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
-static void send_entry(struct entry *e, int priority, const char *sentence)
+/* True: it is written. A pipe that nobody empties is not waited for. */
+static bool print(const char *sentence)
+{
+        struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+        if (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT))
+                return false;
+        return fprintf(stderr, "%s\n", sentence) > 0;
+}
+
+static bool waits(void)
+{
+        return journal.queue.first || journal.queue.untold > 0;
+}
+
+static void finish_entry(struct entry *e, int priority, const char *sentence)
 {
         add(e, "MESSAGE=%s", sentence);
         add(e, "PRIORITY=%d", LOG_PRI(priority));
-        (void)sd_journal_sendv(e->fields, (int)e->n); /* without a journal there is still stderr */
-        if (!stderr_is_journal())
-                fprintf(stderr, "%s\n", sentence);
+        add(e, "SYSLOG_IDENTIFIER=%s", program_invocation_short_name);
+}
+
+/* Says what is missing, where it is missing: before the next entry. */
+static void tell_lost(void)
+{
+        _cleanup_(entry_clear) struct entry e = {.n = 0};
+        struct audit_queue *q = &journal.queue;
+        char sentence[128];
+        bool told;
+
+        if (q->untold == 0)
+                return;
+        (void)snprintf(sentence, sizeof(sentence),
+                       "entries are missing here: %" PRIu64 " were lost, for the journal did not take them",
+                       q->untold);
+        add(&e, "MESSAGE_ID=%s", events[AUDIT_INCOMPLETE].id);
+        add(&e, "LOCKDOWN_EVENT=%s", events[AUDIT_INCOMPLETE].name);
+        finish_entry(&e, LOG_CRIT, sentence);
+        told = audit_queue_put(q, e.fields, e.n, false);
+        if ((told || !q->known) && !stderr_is_journal())
+                told |= print(sentence);
+        if (told)
+                q->untold = 0;
+}
+
+static void send_entry(struct entry *e, int priority, const char *sentence)
+{
+        bool printed;
+
+        tell_lost();
+        printed = !stderr_is_journal() && print(sentence);
+        finish_entry(e, priority, sentence);
+        if (!audit_queue_put(&journal.queue, e->fields, e->n, printed))
+                audit_queue_lost(&journal.queue);
+        if (waits())
+                (void)sd_event_source_set_enabled(journal.retry, SD_EVENT_ON);
 }
 
 /* The sentence, harmless; what does not fit is cut. */
@@ -225,4 +286,38 @@ void audit_log(int priority, const char *format, ...)
         form(sentence, format, ap);
         va_end(ap);
         send_entry(&e, priority, sentence);
+}
+
+/* ---- what waits ---- */
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        int r;
+
+        (void)usec;
+        (void)userdata;
+        if (audit_queue_flush(&journal.queue))
+                tell_lost();
+        r = sd_event_source_set_time_relative(source, RETRY_USEC);
+        return r < 0 || waits() ? r : sd_event_source_set_enabled(source, SD_EVENT_OFF);
+}
+
+int audit_attach(sd_event *event)
+{
+        int r = sd_event_add_time_relative(event, &journal.retry, CLOCK_MONOTONIC, RETRY_USEC, 10 * 1000,
+                                           on_retry, NULL);
+
+        return r < 0 ? r : sd_event_source_set_enabled(journal.retry, SD_EVENT_ON);
+}
+
+void audit_detach(void)
+{
+        for (int left = LAST_CHANCE_MSEC; left > 0 && !audit_queue_flush(&journal.queue); left -= 10)
+                (void)poll(NULL, 0, 10);
+        journal.retry = sd_event_source_disable_unref(journal.retry);
+}
+
+struct audit_backlog audit_backlog(void)
+{
+        return (struct audit_backlog){.waiting = journal.queue.n, .lost = journal.queue.lost};
 }

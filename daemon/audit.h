@@ -3,10 +3,14 @@
 #define LOCKDOWN_AUDIT_H
 
 /* The one edge to the journal: one structured entry per event, with a fixed MESSAGE_ID (catalog text in
- * conf/lockdownd.catalog). Where stderr is not the journal, the sentence goes to stderr, too. */
+ * conf/lockdownd.catalog). Where stderr is not the journal, the sentence goes to stderr, too.
+ *
+ * Nobody waits for the journal: what it does not take at once is kept, in bounded memory, and delivered in
+ * its order when the journal takes entries again. What found no room is counted, and the count journalled. */
 
 #include "order.h"
 #include <syslog.h>
+#include <systemd/sd-event.h>
 
 enum audit_event {
         AUDIT_ORDERED,
@@ -25,6 +29,7 @@ enum audit_event {
         AUDIT_NOT_HOLDING, /* ordered, but the kernel does not hold it, and that could not be put right */
         AUDIT_NOT_SAVED,   /* the state could not be written: will not survive a reboot */
         AUDIT_DAMAGED,     /* a state file was set aside */
+        AUDIT_INCOMPLETE,  /* entries were lost: the journal did not take them for too long */
         _AUDIT_EVENT_MAX,
 };
 
@@ -36,6 +41,16 @@ void audit(enum audit_event event, int priority, const struct order *o, const st
            const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* A plain message without an event. */
 void audit_log(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* From now on what waits is delivered by EVENT's loop; before, it is tried with each new entry. 0 or -errno.
+ */
+int audit_attach(sd_event *event);
+/* Ends that. What waits gets a last chance, for a second at most. */
+void audit_detach(void);
+/* Entries that wait for the journal now, and those lost since start. */
+struct audit_backlog {
+        uint64_t waiting, lost;
+};
+struct audit_backlog audit_backlog(void);
 /* The MESSAGE_ID as 32 hex digits. */
 const char *audit_message_id(enum audit_event event);
 

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "dns-relay.h"
 #include "manager.h"
+#include "notifier.h"
 #include "resolver.h"
 
 #include <errno.h>
@@ -104,7 +105,7 @@ static int set_up_loop(sd_event **ret)
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGINT, on_terminate, NULL);
         if (r >= 0)
-                r = sd_event_set_watchdog(event, true);
+                r = audit_attach(event);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(event);
@@ -146,12 +147,11 @@ static struct inherited inherit(void)
         return i;
 }
 
-/* The service manager keeps a copy: should this process die, the tables still have their owner, and nobody
- * can touch them until the next one has come. (It would give up a socket with an error pending, unless told
- * not to look: FDPOLL.) */
-static void keep(int tables)
+/* Should this process die, the tables still have their owner, and nobody can touch them until the next one
+ * has come. */
+static void keep(struct notifier *notifier, int tables)
 {
-        int r = sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDPOLL=0\nFDNAME=" KEPT_NAME, &tables, 1);
+        int r = notifier_keep(notifier, tables, KEPT_NAME);
 
         if (r < 0)
                 audit_log(LOG_WARNING,
@@ -159,34 +159,36 @@ static void keep(int tables)
                           strerror(-r));
 }
 
-static int fatal(char *error, int r)
+static int fatal(struct notifier *notifier, char *error, int r)
 {
         audit_log(LOG_CRIT, "%s", error ? error : strerror(-r));
-        sd_notifyf(0, "STATUS=%s\nERRNO=%d", error ? error : strerror(-r), -r);
+        notifier_error(notifier, r);
+        notifier_status(notifier, error ? error : strerror(-r));
         free(error);
         return EXIT_FAILURE;
 }
 
-static int run(const char *executable)
+static int run_loop(sd_event *event, const char *executable)
 {
         const struct inherited inherited = inherit();
-        const struct manager_paths paths = {
+        _cleanup_(notifier_freep) struct notifier *notifier = NULL;
+        _cleanup_(manager_freep) struct manager *manager = NULL;
+        _cleanup_(bus_freep) struct bus *bus = NULL;
+        struct manager_paths paths = {
                 .configuration = directory("CONFIGURATION_DIRECTORY", "/etc/lockdownd"),
                 .state = directory("STATE_DIRECTORY", "/var/lib/lockdownd"),
                 .runtime = directory("RUNTIME_DIRECTORY", "/run/lockdownd"),
                 .executable = executable,
                 .kept_socket = inherited.tables,
         };
-        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-        _cleanup_(manager_freep) struct manager *manager = NULL;
-        _cleanup_(bus_freep) struct bus *bus = NULL;
         char *error = NULL;
-        int r = set_up_loop(&event);
+        int r = notifier_new(event, &notifier);
 
+        paths.notifier = notifier;
         if (r >= 0)
                 r = manager_new(event, &paths, &manager, &error);
         if (r >= 0) {
-                keep(manager_socket(manager));
+                keep(notifier, manager_socket(manager));
                 r = manager_start(manager, &error);
         }
         if (r >= 0)
@@ -194,11 +196,21 @@ static int run(const char *executable)
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, manager);
         if (r < 0)
-                return fatal(error, r);
-        sd_notify(0, "READY=1");
+                return fatal(notifier, error, r);
+        notifier_ready(notifier);
         r = sd_event_loop(event);
-        sd_notify(0, "STOPPING=1");
-        return r < 0 ? fatal(NULL, r) : EXIT_SUCCESS;
+        notifier_stopping(notifier);
+        return r < 0 ? fatal(notifier, NULL, r) : EXIT_SUCCESS;
+}
+
+static int run(const char *executable)
+{
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        int r = set_up_loop(&event);
+        int status = r < 0 ? fatal(NULL, NULL, r) : run_loop(event, executable);
+
+        audit_detach();
+        return status;
 }
 
 int main(int argc, char **argv)

@@ -82,7 +82,8 @@ struct lockdown {
 struct manager {
         sd_event *event;
         char *configuration_dir, *executable;
-        int lock_fd; /* held for life: one daemon at a time */
+        struct notifier *notifier; /* borrowed */
+        int lock_fd;               /* held for life: one daemon at a time */
         struct nft *nft;
         struct nft_watch *nft_watch;     /* NULL where tables are owned */
         struct device_watch *devices;    /* NULL where frames are not judged */

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 
 void set_problem(char **where, const char *format, ...)
 {
@@ -169,7 +168,7 @@ void manager_update_status(struct manager *m)
         for (char *c = text; *c; c++)
                 if (*c == '\n')
                         *c = ' ';
-        sd_notifyf(0, "STATUS=%s", text);
+        notifier_status(m->notifier, text);
 }
 
 void manager_notify(struct manager *m, const char *profile, const char *state)
@@ -447,6 +446,7 @@ int manager_new(sd_event *event, const struct manager_paths *paths, struct manag
                        -EPERM;
         clock_now(&now);
         m->event = sd_event_ref(event);
+        m->notifier = paths->notifier;
         m->started_at = now.realtime;
         m->configuration_dir = strdup(paths->configuration);
         m->executable = strdup(paths->executable);

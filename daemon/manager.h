@@ -7,6 +7,7 @@
  * by an event loop. */
 
 #include "access.h"
+#include "notifier.h"
 #include "order.h"
 #include "profile.h"
 #include <jansson.h>
@@ -18,8 +19,9 @@ struct manager_paths {
         const char *configuration; /* directories */
         const char *state;
         const char *runtime;
-        const char *executable; /* of this program, started again as the resolver's worker */
-        int kept_socket;        /* manager_socket() of an earlier daemon, taken over; or -1 */
+        const char *executable;    /* of this program, started again as the resolver's worker */
+        int kept_socket;           /* manager_socket() of an earlier daemon, taken over; or -1 */
+        struct notifier *notifier; /* borrowed; the service manager is told the status; may be NULL */
 };
 
 /* Opens every edge. Returns 0 or -errno with a sentence (the caller frees) that says what is wrong and what

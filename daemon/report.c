@@ -365,12 +365,20 @@ json_t *report_warnings(const struct lockdown *l)
 
 static json_t *daemon_warnings(const struct manager *m)
 {
+        const struct audit_backlog backlog = audit_backlog();
         json_t *list = json_array();
 
         if (!list)
                 return NULL;
         if (m->config_problem)
                 warn(list, "the configuration on disk is not in force: %s", m->config_problem);
+        if (backlog.waiting > 0)
+                warn(list, "the journal does not take entries: %" PRIu64 " of them wait for it",
+                     backlog.waiting);
+        if (backlog.lost > 0)
+                warn(list,
+                     "the journal is incomplete: %" PRIu64 " entries were lost since lockdownd was started",
+                     backlog.lost);
         if (!nft_owns_tables(m->nft))
                 warn(list, "this kernel has no owned tables (needs 6.9): another program's flush can remove "
                            "the block "
@@ -382,6 +390,7 @@ static json_t *daemon_warnings(const struct manager *m)
 
 static json_t *daemon_json(const struct manager *m)
 {
+        const struct audit_backlog backlog = audit_backlog();
         struct builder b = begin();
 
         put(&b, "version", json_string(VERSION));
@@ -389,6 +398,8 @@ static json_t *daemon_json(const struct manager *m)
         put_time(&b, "started_at", m->started_at);
         put(&b, "tables_owned", json_boolean(nft_owns_tables(m->nft)));
         put(&b, "configuration", json_string(m->config_problem ? m->config_problem : "ok"));
+        put(&b, "journal_waiting", count(backlog.waiting));
+        put(&b, "journal_lost", count(backlog.lost));
         return finish(&b);
 }
 

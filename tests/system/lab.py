@@ -504,7 +504,7 @@ def _marker(channel, device="eth0"):
 
 def _collect(channel, path):
     """Keeps the datagrams sent to a Unix socket: takes the place of journald and of the service manager. A process of
-    its own, because a full queue would make the daemon wait."""
+    its own, which can be stopped."""
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     s.bind(path)
     s.setblocking(False)

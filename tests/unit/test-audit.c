@@ -2,10 +2,12 @@
 
 /* What reaches the journal and stderr. */
 
-// wrap: sd_journal_sendv
+// wrap: datagram_send
 
+#include "audit-queue.h"
 #include "audit.h"
 #include "cleanup.h"
+#include "datagram.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,7 +24,7 @@
 /* ---- the journal's side ---- */
 
 static char *fields[64]; /* the last entry */
-static int n_fields, entries, journal_answer;
+static int n_fields, entries, asked, journal_answer;
 
 static void forget(void)
 {
@@ -31,18 +33,49 @@ static void forget(void)
         n_fields = 0;
 }
 
-int __wrap_sd_journal_sendv(const struct iovec *iov, int n);
-int __wrap_sd_journal_sendv(const struct iovec *iov, int n)
+static char journal_text[512]; /* of the entries since the last clear(): MESSAGE=s, a line each */
+
+static void take_field(const char *at, size_t length)
 {
+        static const char message[] = "MESSAGE=";
+        size_t used = strlen(journal_text);
+
+        assert_true(n_fields < (int)ELEMENTSOF(fields));
+        fields[n_fields] = strndup(at, length);
+        assert_int_equal(strlen(fields[n_fields]), length); /* no NUL inside */
+        if (strncmp(fields[n_fields], message, strlen(message)) == 0)
+                (void)snprintf(journal_text + used, sizeof(journal_text) - used, "%s\n",
+                               fields[n_fields] + strlen(message));
+        n_fields++;
+}
+
+int __wrap_datagram_send(const char *path, const struct iovec *parts, size_t n, int fd);
+int __wrap_datagram_send(const char *path, const struct iovec *parts, size_t n, int fd)
+{
+        static char entry[32768];
+        size_t size = 0;
+
+        assert_string_equal(path, JOURNAL_SOCKET);
+        assert_int_equal(fd, -1);
+        asked++;
+        if (journal_answer < 0)
+                return journal_answer;
         forget();
         entries++;
-        assert_true(n <= (int)ELEMENTSOF(fields));
-        for (int i = 0; i < n; i++) {
-                fields[n_fields] = strndup(iov[i].iov_base, iov[i].iov_len);
-                assert_int_equal(strlen(fields[n_fields]), iov[i].iov_len); /* no NUL inside */
-                n_fields++;
+        for (size_t i = 0; i < n; i++) {
+                assert_true(size + parts[i].iov_len <= sizeof(entry));
+                memcpy(entry + size, parts[i].iov_base, parts[i].iov_len);
+                size += parts[i].iov_len;
         }
-        return journal_answer;
+        assert_int_equal(entry[size - 1], '\n');
+        for (const char *at = entry; at < entry + size;) {
+                const char *end = memchr(at, '\n', size - (size_t)(at - entry));
+
+                assert_non_null(end);
+                take_field(at, (size_t)(end - at));
+                at = end + 1;
+        }
+        return 0;
 }
 
 static const char *field(const char *name)
@@ -82,7 +115,9 @@ static int capture(void **state)
         dup2(captured_fd, STDERR_FILENO);
         unsetenv("JOURNAL_STREAM");
         journal_answer = 0;
-        entries = 0;
+        audit_detach(); /* what an earlier test left waiting */
+        entries = asked = 0;
+        journal_text[0] = '\0';
         return captured_fd < 0 || saved_stderr < 0;
 }
 
@@ -259,12 +294,131 @@ static void test_stderr_that_is_the_journal(void **state)
         assert_string_equal(said(), "a\nb\nc\nd\n");
 }
 
+/* As on a host without systemd: there is stderr. */
 static void test_no_journal(void **state)
 {
+        struct audit_queue q = {0};
+        struct iovec field = {.iov_base = why, .iov_len = strlen(why)};
+
         (void)state;
         journal_answer = -ENOENT;
+        assert_true(audit_queue_put(&q, &field, 1, true));
+        assert_false(audit_queue_put(&q, &field, 1, false)); /* nor was it printed: lost */
+        assert_null(q.first);
         audit(AUDIT_NOT_SAVED, LOG_CRIT, NULL, NULL, "disk full");
         assert_string_equal(said(), "disk full\n");
+}
+
+static void assert_backlog(uint64_t waiting, uint64_t lost)
+{
+        struct audit_backlog b = audit_backlog();
+
+        assert_int_equal(b.waiting, waiting);
+        assert_int_equal(b.lost, lost);
+}
+
+static void test_a_journal_that_does_not_read(void **state)
+{
+        static const int answers[] = {-EAGAIN, -ECONNREFUSED, -ENOBUFS, -ENOENT};
+
+        (void)state;
+        audit_log(LOG_NOTICE, "it is there");
+        for (size_t i = 0; i < ELEMENTSOF(answers); i++) {
+                journal_text[0] = '\0';
+                journal_answer = answers[i];
+                audit(AUDIT_ORDERED, LOG_NOTICE, NULL, NULL, "one");
+                asked = 0;
+                audit_log(LOG_NOTICE, "two");
+                assert_int_equal(asked, 0); /* not before what waits */
+                assert_backlog(2, 0);
+                journal_answer = 0;
+                audit_detach();
+                assert_string_equal(journal_text, "one\ntwo\n");
+                assert_non_null(field("LOCKDOWN_AT"));
+                assert_field("PRIORITY", "5");
+                assert_backlog(0, 0);
+        }
+}
+
+static void test_what_found_no_room_is_told_where_it_is_missing(void **state)
+{
+        uint64_t before = audit_backlog().lost;
+
+        (void)state;
+        audit_log(LOG_NOTICE, "it is there");
+        journal_answer = -EAGAIN;
+        for (int i = 0; i < QUEUE_ENTRIES_MAX + 3; i++)
+                audit_log(LOG_NOTICE, "entry %d", i);
+        assert_backlog(QUEUE_ENTRIES_MAX, before + 3);
+        journal_answer = 0;
+        audit_detach();
+        assert_int_equal(entries, 1 + QUEUE_ENTRIES_MAX);
+        journal_text[0] = '\0';
+        audit_log(LOG_NOTICE, "after");
+        assert_string_equal(
+                journal_text,
+                "entries are missing here: 3 were lost, for the journal did not take them\nafter\n");
+        assert_backlog(0, before + 3);
+}
+
+static void test_memory_is_bounded(void **state)
+{
+        static char text[4000];
+        struct audit_queue q = {.known = true};
+        struct iovec field = {.iov_base = text, .iov_len = sizeof(text)};
+        size_t n = 0;
+
+        (void)state;
+        journal_answer = -EAGAIN;
+        memset(text, 'x', sizeof(text));
+        while (audit_queue_put(&q, &field, 1, false))
+                assert_true(++n < QUEUE_ENTRIES_MAX);
+        assert_true(q.bytes <= QUEUE_BYTES_MAX && q.bytes > QUEUE_BYTES_MAX - 2 * sizeof(text));
+        journal_answer = -EMSGSIZE; /* never to be taken: not waited for */
+        assert_true(audit_queue_flush(&q));
+        assert_int_equal(q.lost, n);
+        assert_int_equal(q.bytes, 0);
+        assert_false(audit_queue_put(&q, &field, 1, false));
+}
+
+static void test_the_loop_delivers_what_waits(void **state)
+{
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+
+        (void)state;
+        assert_int_equal(sd_event_new(&event), 0);
+        assert_int_equal(audit_attach(event), 0);
+        audit_log(LOG_NOTICE, "it is there");
+        journal_answer = -EAGAIN;
+        audit_log(LOG_NOTICE, "late");
+        assert_int_equal(sd_event_run(event, 30 * 1000 * 1000), 1); /* tries, in vain */
+        assert_backlog(1, audit_backlog().lost);
+        journal_answer = 0;
+        assert_int_equal(sd_event_run(event, 30 * 1000 * 1000), 1);
+        assert_string_equal(journal_text, "it is there\nlate\n");
+        assert_int_equal(sd_event_run(event, 0), 0); /* and rests */
+        audit_detach();
+}
+
+/* A pipe that nobody reads, as to a logger that was stopped. */
+static void test_stderr_that_is_not_read(void **state)
+{
+        uint64_t before = audit_backlog().lost;
+        int pipe_fds[2];
+        char byte = 'x';
+
+        (void)state;
+        assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+        assert_int_equal(fcntl(pipe_fds[1], F_SETFL, O_NONBLOCK), 0);
+        while (write(pipe_fds[1], &byte, 1) == 1)
+                ;
+        assert_int_equal(fcntl(pipe_fds[1], F_SETFL, 0), 0);
+        dup2(pipe_fds[1], STDERR_FILENO);
+        audit_log(LOG_NOTICE, "goes on");
+        assert_field("MESSAGE", "goes on");
+        assert_backlog(0, before);
+        close(pipe_fds[0]);
+        close(pipe_fds[1]);
 }
 
 static char *read_catalog(void)
@@ -313,6 +467,11 @@ int main(void)
                 WITH_STDERR(test_very_long),
                 WITH_STDERR(test_stderr_that_is_the_journal),
                 WITH_STDERR(test_no_journal),
+                WITH_STDERR(test_a_journal_that_does_not_read),
+                WITH_STDERR(test_what_found_no_room_is_told_where_it_is_missing),
+                WITH_STDERR(test_memory_is_bounded),
+                WITH_STDERR(test_the_loop_delivers_what_waits),
+                WITH_STDERR(test_stderr_that_is_not_read),
                 cmocka_unit_test(test_catalog),
         };
 
