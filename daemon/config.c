@@ -3,6 +3,7 @@
 
 #include "cleanup.h"
 #include "config-internal.h"
+#include "trusted-path.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -64,24 +65,47 @@ const char *config_nearest(const struct config *c, const char *name)
                 (problems)->n > _before ? 0 : -ENOMEM; \
         })
 
-/* What stat() must say about a file or directory that decides who is blocked. */
-static int check_mode(const char *path, const struct stat *st, mode_t type, struct problems *problems,
-                      bool *ret_good)
-{
-        *ret_good = false;
-        if ((st->st_mode & S_IFMT) != type)
-                return REPORT(problems_add, problems, "%s: is not a %s", path,
-                              type == S_IFDIR ? "directory" : "regular file");
-        if (st->st_mode & S_IWOTH)
-                return REPORT(problems_add, problems,
-                              "%s: can be written by everybody; take that away (chmod o-w)", path);
-        *ret_good = true;
-        return 0;
-}
+/* What is being read, and how. */
+struct loader {
+        struct config *config;
+        bool roots_only; /* nobody else may be able to change it */
+        struct problems *problems;
+};
 
 static int cannot_read(const char *path, int error, struct problems *problems)
 {
         return REPORT(problems_add, problems, "%s: cannot be read: %s", path, strerror(error));
+}
+
+static bool told(const struct problems *problems, const char *sentence)
+{
+        for (size_t i = 0; i < problems->n; i++)
+                if (strcmp(problems->items[i], sentence) == 0)
+                        return true;
+        return false;
+}
+
+/* Errors but that of trust are found again when it is opened. */
+static int check_trust(const struct loader *l, const char *path, bool *ret_good)
+{
+        _cleanup_free_ char *why = NULL;
+        int r = l->roots_only ? trusted_path(path, &why) : 0;
+
+        *ret_good = r != -EPERM;
+        if (r != -EPERM)
+                return r == -ENOMEM ? r : 0;
+        /* what several files are found through is told once */
+        return told(l->problems, why) ? 0 : REPORT(problems_add, l->problems, "%s", why);
+}
+
+static int check_type(const char *path, const struct stat *st, mode_t type, struct problems *problems,
+                      bool *ret_good)
+{
+        *ret_good = (st->st_mode & S_IFMT) == type;
+        if (*ret_good)
+                return 0;
+        return REPORT(problems_add, problems, "%s: is not a %s", path,
+                      type == S_IFDIR ? "directory" : "regular file");
 }
 
 /* Reads at most SIZE bytes. Returns how many, or -errno. */
@@ -103,9 +127,22 @@ static ssize_t read_all(int fd, char *buf, size_t size)
         return (ssize_t)done;
 }
 
+static int cannot_open(const struct loader *l, const char *path, int error, bool required)
+{
+        struct stat st;
+
+        if (error != ENOENT || required)
+                return cannot_read(path, error, l->problems);
+        if (lstat(path, &st) < 0)
+                return 0;
+        return REPORT(problems_add, l->problems,
+                      "%s: is a symbolic link that leads to nothing; create the file, or remove the link",
+                      path);
+}
+
 /* REQUIRED: false for the main file, which may be missing. A problem is no error here. Returns 0 or -ENOMEM.
  */
-static int load_file(struct config *c, const char *path, bool required, struct problems *problems)
+static int load_file(const struct loader *l, const char *path, bool required)
 {
         /* Not blocking: a FIFO in place of the file must not hold up the daemon. */
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -115,14 +152,13 @@ static int load_file(struct config *c, const char *path, bool required, struct p
         bool good;
         int r;
 
-        if (fd < 0) {
-                if (errno != ENOENT || required)
-                        return cannot_read(path, errno, problems);
-                return 0;
-        }
+        if (fd < 0)
+                return cannot_open(l, path, errno, required);
         if (fstat(fd, &st) < 0)
-                return cannot_read(path, errno, problems);
-        r = check_mode(path, &st, S_IFREG, problems, &good);
+                return cannot_read(path, errno, l->problems);
+        r = check_type(path, &st, S_IFREG, l->problems, &good);
+        if (r >= 0 && good)
+                r = check_trust(l, path, &good);
         if (r < 0 || !good)
                 return r;
         text = malloc(CONFIG_FILE_MAX + 1);
@@ -130,10 +166,11 @@ static int load_file(struct config *c, const char *path, bool required, struct p
                 return -ENOMEM;
         size = read_all(fd, text, CONFIG_FILE_MAX + 1);
         if (size < 0)
-                return cannot_read(path, (int)-size, problems);
+                return cannot_read(path, (int)-size, l->problems);
         if (size > CONFIG_FILE_MAX)
-                return REPORT(problems_add, problems, "%s: is larger than %d bytes", path, CONFIG_FILE_MAX);
-        return config_parse_text(c, path, text, (size_t)size, problems);
+                return REPORT(problems_add, l->problems, "%s: is larger than %d bytes", path,
+                              CONFIG_FILE_MAX);
+        return config_parse_text(l->config, path, text, (size_t)size, l->problems);
 }
 
 static int is_drop_in(const struct dirent *entry)
@@ -149,7 +186,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
         return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int load_drop_ins(struct config *c, const char *dir, struct problems *problems)
+static int load_drop_ins(const struct loader *l, const char *dir)
 {
         struct dirent **entries = NULL;
         struct stat st;
@@ -157,13 +194,15 @@ static int load_drop_ins(struct config *c, const char *dir, struct problems *pro
         int n, r;
 
         if (stat(dir, &st) < 0)
-                return errno == ENOENT ? 0 : cannot_read(dir, errno, problems);
-        r = check_mode(dir, &st, S_IFDIR, problems, &good);
+                return cannot_open(l, dir, errno, false);
+        r = check_type(dir, &st, S_IFDIR, l->problems, &good);
+        if (r >= 0 && good)
+                r = check_trust(l, dir, &good);
         if (r < 0 || !good)
                 return r;
         n = scandir(dir, &entries, is_drop_in, by_name);
         if (n < 0)
-                return cannot_read(dir, errno, problems);
+                return cannot_read(dir, errno, l->problems);
         for (int i = 0; i < n; i++) {
                 _cleanup_free_ char *path = NULL;
 
@@ -172,14 +211,14 @@ static int load_drop_ins(struct config *c, const char *dir, struct problems *pro
                         r = -ENOMEM;
                 }
                 if (r >= 0)
-                        r = load_file(c, path, true, problems);
+                        r = load_file(l, path, true);
                 free(entries[i]);
         }
         free(entries);
         return r;
 }
 
-static int load_files(struct config *c, const char *dir, struct problems *problems)
+static int load_files(const struct loader *l, const char *dir)
 {
         _cleanup_free_ char *path = NULL, *drop_ins = NULL;
         struct stat st;
@@ -195,12 +234,15 @@ static int load_files(struct config *c, const char *dir, struct problems *proble
                 return -ENOMEM;
         }
         /* Who can write the directory can put another file in the place of ours. */
-        if (stat(dir, &st) == 0)
-                r = check_mode(dir, &st, S_IFDIR, problems, &good);
+        if (stat(dir, &st) == 0) {
+                r = check_type(dir, &st, S_IFDIR, l->problems, &good);
+                if (r >= 0 && good)
+                        r = check_trust(l, dir, &good);
+        }
         if (r < 0 || !good)
                 return r;
-        r = load_file(c, path, false, problems);
-        return r < 0 ? r : load_drop_ins(c, drop_ins, problems);
+        r = load_file(l, path, false);
+        return r < 0 ? r : load_drop_ins(l, drop_ins);
 }
 
 static int check_access_word(const struct word *word, const char *key, bool may_be_everybody,
@@ -253,25 +295,33 @@ static int finish(struct config *c, struct problems *problems)
         return r;
 }
 
-int config_load(const char *dir, struct config **ret, struct problems *problems)
+static int load(const char *dir, bool roots_only, struct config **ret, struct problems *problems)
 {
         _cleanup_(config_freep) struct config *c = config_new_default();
         _cleanup_problems_ struct problems own = {};
+        struct loader l = {.config = c, .roots_only = roots_only, .problems = problems ? problems : &own};
+        size_t before = l.problems->n;
         int r;
 
         if (!c)
                 return -ENOMEM;
-        if (!problems)
-                problems = &own;
-        size_t before = problems->n;
-
-        r = load_files(c, dir, problems);
+        r = load_files(&l, dir);
         if (r >= 0)
-                r = finish(c, problems);
+                r = finish(c, l.problems);
         if (r < 0)
                 return r;
-        if (problems->n > before)
+        if (l.problems->n > before)
                 return -EINVAL;
         *ret = TAKE_PTR(c);
         return 0;
+}
+
+int config_load(const char *dir, struct config **ret, struct problems *problems)
+{
+        return load(dir, false, ret, problems);
+}
+
+int config_load_trusted(const char *dir, struct config **ret, struct problems *problems)
+{
+        return load(dir, true, ret, problems);
 }

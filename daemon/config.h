@@ -18,8 +18,11 @@ struct config {
 /* Reads everything and reports every mistake it finds, each as one sentence "FILE:LINE: …" with what is
  * expected. A missing lockdownd.conf is no mistake (the defaults apply: no profiles; Order and Lift for root,
  * Status for all). Returns 0 and a configuration, or -EINVAL (see PROBLEMS), -ENOMEM, another -errno; RET
- * untouched on failure. WARNINGS may be NULL. */
+ * untouched on failure. PROBLEMS may be NULL. */
 int config_load(const char *dir, struct config **ret, struct problems *problems);
+/* The same for who acts upon it: a file or directory that somebody else than root (and who runs this) could
+ * change, or replace on the way to it (trusted-path.h), is a mistake, too. */
+int config_load_trusted(const char *dir, struct config **ret, struct problems *problems);
 /* The canonical form: every key with its value in force, in a form config_load() accepts. */
 int config_write(const struct config *c, FILE *f);
 

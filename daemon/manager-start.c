@@ -322,7 +322,7 @@ static struct config *load_config(struct manager *m)
         _cleanup_problems_ struct problems problems = {0};
         _cleanup_free_ char *text = NULL;
         struct config *c = NULL;
-        int r = config_load(m->configuration_dir, &c, &problems);
+        int r = config_load_trusted(m->configuration_dir, &c, &problems);
 
         if (r >= 0)
                 return c;

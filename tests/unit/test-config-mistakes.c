@@ -217,7 +217,7 @@ static void assert_refused(const struct place *p, const char *sentence)
         _cleanup_problems_ struct problems problems = {};
         struct config *c = NULL;
 
-        assert_int_equal(config_load(p->dir, &c, &problems), -EINVAL);
+        assert_int_equal(config_load_trusted(p->dir, &c, &problems), -EINVAL);
         assert_int_equal(problems.n, 1);
         assert_string_equal(without_dir(p, problems.items[0]), sentence);
 }
@@ -238,6 +238,12 @@ static void test_files(void **state)
         assert_int_equal(symlink("lockdownd.conf", p.file), 0);
         assert_refused(&p, "lockdownd.conf: cannot be read: Too many levels of symbolic links");
         assert_int_equal(unlink(p.file), 0);
+        assert_int_equal(symlink("/nonexistent", p.file), 0); /* not the same as none at all */
+        assert_refused(
+                &p,
+                "lockdownd.conf: is a symbolic link that leads to nothing; create the file, or remove the "
+                "link");
+        assert_int_equal(unlink(p.file), 0);
 
         write_file(p.file, "", 0);
         assert_int_equal(chmod(p.file, 0646), 0);
@@ -257,6 +263,29 @@ static void test_files(void **state)
         assert_refused(&p, "lockdownd.conf.d: can be written by everybody; take that away (chmod o-w)");
         assert_int_equal(chmod(p.drop_ins, 0755), 0);
         config_free(load_dir(p.dir));
+}
+
+/* Told once, whatever is found through it. */
+static void test_a_directory_of_others(void **state)
+{
+        _cleanup_place_ struct place p;
+
+        (void)state;
+        place_make(&p);
+        write_file(p.file, "", 0);
+        assert_int_equal(mkdir(p.drop_ins, 0755), 0);
+        assert_int_equal(chmod(p.dir, 0757), 0);
+        {
+                _cleanup_problems_ struct problems problems = {};
+                struct config *c = NULL;
+
+                assert_int_equal(config_load_trusted(p.dir, &c, &problems), -EINVAL);
+                assert_int_equal(problems.n, 1);
+                assert_non_null(strstr(problems.items[0], ": can be written by everybody; take that away"));
+                assert_int_equal(config_load(p.dir, &c, NULL), 0);
+                config_free(c);
+        }
+        assert_int_equal(chmod(p.dir, 0700), 0);
 }
 
 static void test_dangling_drop_in(void **state)
@@ -281,6 +310,7 @@ int main(void)
                 cmocka_unit_test(test_long_lines),
                 cmocka_unit_test(test_not_text),
                 cmocka_unit_test(test_files),
+                cmocka_unit_test(test_a_directory_of_others),
                 cmocka_unit_test(test_dangling_drop_in),
         };
 
