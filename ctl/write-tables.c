@@ -99,6 +99,24 @@ static void cell_refused(FILE *f, const json_t *row, const char *key)
         cell_number(f, json_object_get(row, "refused"), key);
 }
 
+/* What the list does not show. */
+static void write_not_listed(FILE *f, const json_t *answer)
+{
+        const json_t *removed = json_object_get(answer, "removed");
+        json_int_t left_off = json_integer_value(json_object_get(answer, "left_off"));
+
+        if (left_off > 0)
+                fprintf(f, "%" JSON_INTEGER_FORMAT " older ones are kept, but not listed.\n", left_off);
+        if (!removed)
+                return;
+        fprintf(f,
+                "%" JSON_INTEGER_FORMAT
+                " older ones were removed from the record ([Record] in lockdownd.conf(5)); they ended until ",
+                json_integer_value(json_object_get(removed, "orders")));
+        cell_time(f, removed, "until_usec");
+        fputs(".\n", f);
+}
+
 int write_history(FILE *f, const json_t *answer, const struct style *s)
 {
         static const struct column columns[] = {
@@ -114,14 +132,21 @@ int write_history(FILE *f, const json_t *answer, const struct style *s)
         };
         const json_t *orders = field_array(answer, "orders");
         struct style whole = *s;
+        int r;
 
         if (json_array_size(orders) == 0) {
-                fputs("No lockdown has ended yet.\n", f);
+                fputs(json_object_get(answer, "removed") ? "No lockdown that has ended is kept.\n"
+                                                         : "No lockdown has ended yet.\n",
+                      f);
+                write_not_listed(f, answer);
                 return 0;
         }
         /* Too wide for most terminals, and nothing in it may be cut: the pager scrolls sideways. */
         whole.width = 0;
-        return table_write(f, columns, ELEMENTSOF(columns), orders, &whole);
+        r = table_write(f, columns, ELEMENTSOF(columns), orders, &whole);
+        if (r >= 0)
+                write_not_listed(f, answer);
+        return r;
 }
 
 static void cell_user(FILE *f, const json_t *row, const char *key)

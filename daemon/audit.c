@@ -40,6 +40,7 @@ static const struct {
         [AUDIT_RELOADED] = {"14a54aa4447543f8a60b2026f8c8ceeb", "reloaded"},
         [AUDIT_NOT_HOLDING] = {"262ef907b80c4a42802f87e2a2ee1230", "not-holding"},
         [AUDIT_NOT_SAVED] = {"f192521a99324c01b9ac030a6cff5844", "not-saved"},
+        [AUDIT_PRUNED] = {"3f41d0ac365c4a90aa61fec0c8d9259b", "pruned"},
         [AUDIT_DAMAGED] = {"5d3fcf9cf1984581b537d12be0ab6efb", "damaged"},
         [AUDIT_INCOMPLETE] = {"76d77bab697b48f7bf404b4057dc5748", "incomplete"},
 };

@@ -28,6 +28,7 @@ enum audit_event {
         AUDIT_RELOADED,
         AUDIT_NOT_HOLDING, /* ordered, but the kernel does not hold it, and that could not be put right */
         AUDIT_NOT_SAVED,   /* the state could not be written: will not survive a reboot */
+        AUDIT_PRUNED,      /* ended orders were removed from the record */
         AUDIT_DAMAGED,     /* a state file was set aside */
         AUDIT_INCOMPLETE,  /* entries were lost: the journal did not take them for too long */
         _AUDIT_EVENT_MAX,

@@ -23,9 +23,10 @@ static void on_done(void *userdata, const struct outcome *outcome)
                 (void)sd_bus_reply_method_errorf(call->message, outcome->error, "%s",
                                                  outcome->message ? outcome->message : "out of memory");
         else {
-                text = json_dumps(outcome->reply, JSON_COMPACT);
-                if (text)
-                        (void)sd_bus_reply_method_return(call->message, "s", text);
+                if (!outcome->text)
+                        text = json_dumps(outcome->reply, JSON_COMPACT);
+                if (text || outcome->text)
+                        (void)sd_bus_reply_method_return(call->message, "s", text ? text : outcome->text);
                 else
                         (void)sd_bus_reply_method_errorf(call->message, ERROR_FAILED, "out of memory");
         }

@@ -151,10 +151,82 @@ static void parse_duration(struct loader *l, const struct key *key, void *member
                 *(uint64_t *)member = usec;
 }
 
+/* ---- [Record] ---- */
+
+static bool is_unbounded(const char *value)
+{
+        return strcmp(value, "infinity") == 0;
+}
+
+static void parse_keep_for(struct loader *l, const struct key *key, void *member, const char *value)
+{
+        if (is_unbounded(value))
+                *(uint64_t *)member = RECORD_UNBOUNDED;
+        else if (*value)
+                parse_duration(l, key, member, value);
+        else
+                *(uint64_t *)member = record_defaults.keep_for;
+}
+
+/* Digits, and one letter of UNITS behind them: each of these is 1024 of the one before. False: something
+ * else, zero, or more than can be counted. */
+static bool read_amount(const char *text, const char *units, uint64_t *ret)
+{
+        uint64_t n = 0;
+
+        if (!isdigit((unsigned char)*text))
+                return false;
+        for (; isdigit((unsigned char)*text); text++)
+                if (__builtin_mul_overflow(n, 10, &n) ||
+                    __builtin_add_overflow(n, (uint64_t)(*text - '0'), &n))
+                        return false;
+        if (*text) {
+                const char *unit = strchr(units, toupper((unsigned char)*text));
+
+                if (!unit || text[1])
+                        return false;
+                for (const char *u = units; u <= unit; u++)
+                        if (__builtin_mul_overflow(n, 1024, &n))
+                                return false;
+        }
+        *ret = n;
+        return n > 0 && n < RECORD_UNBOUNDED;
+}
+
+static void parse_keep_orders(struct loader *l, const struct key *key, void *member, const char *value)
+{
+        uint64_t n = is_unbounded(value) ? RECORD_UNBOUNDED : record_defaults.keep_orders;
+
+        if (*value && !is_unbounded(value) && !read_amount(value, "", &n))
+                problem(l, "%s= expects a number of orders, 1 or more, or infinity, not \"%s\"", key->name,
+                        value);
+        else
+                *(uint64_t *)member = n;
+}
+
+static void parse_keep_size(struct loader *l, const struct key *key, void *member, const char *value)
+{
+        uint64_t n = is_unbounded(value) ? RECORD_UNBOUNDED : record_defaults.keep_size;
+
+        if (*value && !is_unbounded(value) && !read_amount(value, "KMGT", &n))
+                problem(l,
+                        "%s= expects bytes, with K, M or G behind the number for more, or infinity, not "
+                        "\"%s\"",
+                        key->name, value);
+        else
+                *(uint64_t *)member = n;
+}
+
 static const struct key access_keys[] = {
         {"Order", parse_words, offsetof(struct config, access_order), NULL, NULL},
         {"Lift", parse_words, offsetof(struct config, access_lift), NULL, NULL},
         {"Status", parse_words, offsetof(struct config, access_status), NULL, NULL},
+};
+
+static const struct key record_keys[] = {
+        {"KeepFor", parse_keep_for, offsetof(struct config, record.keep_for), NULL, NULL},
+        {"KeepOrders", parse_keep_orders, offsetof(struct config, record.keep_orders), NULL, NULL},
+        {"KeepSize", parse_keep_size, offsetof(struct config, record.keep_size), NULL, NULL},
 };
 
 static const struct key profile_keys[] = {
@@ -181,6 +253,7 @@ static const struct key profile_keys[] = {
 static const struct section sections[] = {
         {"Access", "[Access]", access_keys, ELEMENTSOF(access_keys)},
         {"Profile", "[Profile NAME]", profile_keys, ELEMENTSOF(profile_keys)},
+        {"Record", "[Record]", record_keys, ELEMENTSOF(record_keys)},
 };
 
 static unsigned min3(unsigned a, unsigned b, unsigned c)
@@ -247,7 +320,8 @@ static const struct key *find_key(const struct section *s, const char *name)
 
 static void unknown_key(struct loader *l, const char *name)
 {
-        const char *names[ELEMENTSOF(profile_keys) + ELEMENTSOF(access_keys)], *nearest;
+        const char *names[ELEMENTSOF(profile_keys) + ELEMENTSOF(access_keys) + ELEMENTSOF(record_keys)],
+                *nearest;
 
         for (size_t i = 0; i < ELEMENTSOF(sections); i++)
                 if (find_key(&sections[i], name)) {
@@ -276,7 +350,9 @@ static int on_key(void *userdata, const char *section, const char *name, const c
         l->waiting = false;
         if (!l->section_title) {
                 problem(l,
-                        "%s= stands before the first section; expected [Access] or [Profile NAME] above it",
+                        "%s= stands before the first section; expected [Access], [Record] or [Profile NAME] "
+                        "above "
+                        "it",
                         name);
                 return 1;
         }
@@ -352,7 +428,7 @@ static void unknown_section(struct loader *l, const char *title)
                         problem(l, "unknown section [%s]; did you mean %s?", title, sections[i].title);
                         return;
                 }
-        problem(l, "unknown section [%s]; expected [Access] or [Profile NAME]", title);
+        problem(l, "unknown section [%s]; expected [Access], [Record] or [Profile NAME]", title);
 }
 
 /* TITLE: what stands between the brackets, with single spaces. Taken over. */
@@ -372,6 +448,8 @@ static void begin_section(struct loader *l, char *title)
         check(l, words_add(&l->titles, title, l->file, l->line));
         if (strcmp(title, "Access") == 0)
                 l->section = &sections[0];
+        else if (strcmp(title, "Record") == 0)
+                l->section = &sections[2];
         else if (first == strlen("Profile") && strncmp(title, "Profile", first) == 0)
                 begin_profile(l, name);
         else

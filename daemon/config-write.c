@@ -5,6 +5,7 @@
 #include "timespan.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 /* KEY=word word…, on as many lines as their length takes: repeated keys add up. */
@@ -41,6 +42,34 @@ static void write_duration(FILE *f, const char *key, uint64_t usec)
         fprintf(f, "%s=%s\n", key, timespan_format_exact(usec, text, sizeof(text)));
 }
 
+static void write_record(FILE *f, const struct record_bounds *b)
+{
+        static const char units[] = "GMK";
+        uint64_t size = b->keep_size;
+
+        if (b->keep_for == RECORD_UNBOUNDED)
+                fprintf(f, "KeepFor=infinity\n");
+        else
+                write_duration(f, "KeepFor", b->keep_for);
+        if (b->keep_orders == RECORD_UNBOUNDED)
+                fprintf(f, "KeepOrders=infinity\n");
+        else
+                fprintf(f, "KeepOrders=%" PRIu64 "\n", b->keep_orders);
+        if (size == RECORD_UNBOUNDED) {
+                fprintf(f, "KeepSize=infinity\n");
+                return;
+        }
+        for (unsigned i = 0; i < 3; i++) {
+                unsigned shift = 30 - 10 * i;
+
+                if (size >> shift << shift == size) {
+                        fprintf(f, "KeepSize=%" PRIu64 "%c\n", size >> shift, units[i]);
+                        return;
+                }
+        }
+        fprintf(f, "KeepSize=%" PRIu64 "\n", size);
+}
+
 static void write_profile(FILE *f, const struct profile *p)
 {
         fprintf(f, "\n[Profile %s]\n", p->name);
@@ -72,6 +101,8 @@ int config_write(const struct config *c, FILE *f)
         write_words(f, "Order", &c->access_order);
         write_words(f, "Lift", &c->access_lift);
         write_words(f, "Status", &c->access_status);
+        fprintf(f, "\n[Record]\n");
+        write_record(f, &c->record);
         for (size_t i = 0; i < c->n_profiles; i++)
                 write_profile(f, c->profiles[i]);
         if (ferror(f) || fflush(f) == EOF)

@@ -35,6 +35,7 @@ struct config *config_new_default(void)
         if (!c || words_add(&c->access_order, "root", NULL, 0) < 0 ||
             words_add(&c->access_lift, "root", NULL, 0) < 0 || words_add(&c->access_status, "*", NULL, 0) < 0)
                 return NULL;
+        c->record = record_defaults;
         return TAKE_PTR(c);
 }
 

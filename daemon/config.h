@@ -6,12 +6,14 @@
  * are kept as written; whether they exist is the resolver's to say. */
 
 #include "profile.h"
+#include "record.h"
 #include "words.h"
 #include <stdio.h>
 
 struct config {
         struct words access_order, access_lift, access_status; /* "root", "@group", "*" */
-        struct profile **profiles;                             /* in the order of their names */
+        struct record_bounds record;
+        struct profile **profiles; /* in the order of their names */
         size_t n_profiles;
 };
 

@@ -277,8 +277,11 @@ static bool members_stand_on_disk(const struct lockdown *l)
 void lockdown_save(struct lockdown *l)
 {
         struct manager *m = l->manager;
-        int r = store_save_order(m->store, l->order);
+        int r = l->taken_back ? store_take_back_end(m->store, l->order, l->taken_back)
+                              : store_save_order(m->store, l->order);
 
+        if (r >= 0)
+                l->taken_back = 0;
         if (r >= 0 && l->have_members && !members_stand_on_disk(l))
                 r = lockdown_save_members(l);
         if (r < 0) {
@@ -372,6 +375,7 @@ static int disengage_table(struct lockdown *l)
 /* The kernel would not let go: the order is in force as before. */
 static void resume(struct lockdown *l)
 {
+        l->taken_back = l->order->ended_at;
         l->order->state = ORDER_ACTIVE;
         l->order->ended_at = 0;
         lockdown_second_sync(l);
@@ -433,6 +437,7 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         }
         save_finished(l, "with what it refused"); /* the totals are known only now */
         *ret_ended = TAKE_PTR(l->order);
+        manager_record_soon(m);
         lockdown_relay_sync(l);
         if (l->configured) {
                 restage(l, (*ret_ended)->adhoc);

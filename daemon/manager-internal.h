@@ -68,6 +68,7 @@ struct lockdown {
         struct dns_relay *relay; /* with DNS=ADDRESS */
         char *relay_problem;     /* why there is none, or why it does not serve, or NULL */
         char *sessions_problem;  /* why logins from outside are not ended, or NULL */
+        uint64_t taken_back;     /* an end (ended_at) that was saved, but is not true; 0: none */
         char *save_problem;      /* why the order would not survive a reboot, or NULL */
         uint64_t verified_at;    /* realtime: both locks were read back and as they should be; 0: never yet */
         bool alarmed;            /* … and since then it was told that they are not */
@@ -102,6 +103,13 @@ struct manager {
         sd_event_source *verify_timer; /* NULL: nothing is in force */
         sd_event_source *seen_timer;   /* NULL: nobody is looked for */
         struct idset seen;             /* owners of sockets so far, while it runs */
+
+        struct history_op *histories;    /* being told */
+        struct record_pass *record_pass; /* the record is being brought within its bounds, or NULL */
+        bool record_removing;
+        int record_error; /* of the last pass, told once */
+        sd_event_source *record_timer, *record_step;
+        uint64_t clock_set_at; /* since then the wall clock goes on by itself; boot clock */
 
         struct config *config;
         struct reload_op *reload; /* under way, or NULL */
@@ -225,6 +233,13 @@ void manager_end_sessions(struct manager *m); /* of all orders in force */
 void lockdown_spare_caller(struct lockdown *l, int pid);
 void lockdown_caller_answered(struct lockdown *l);
 void lockdown_forget_caller(struct lockdown *l);
+
+/* ---- manager-record.c ---- */
+struct history_op;
+int manager_record_new(struct manager *m);
+/* An order has ended, or the bounds may be others: in a moment the record is brought within them. */
+void manager_record_soon(struct manager *m);
+void manager_record_free(struct manager *m); /* the store is still there */
 
 /* ---- manager-doors.c ---- */
 /* What waits for others on this machine, as far as it could be a door to an order. */

@@ -7,9 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Finished orders that `history` shows at the most. */
-#define HISTORY_LIMIT 10000
-
 static void unknown(struct manager *m, const struct operation *op, const char *name)
 {
         const char *nearest = config_nearest(m->config, name);
@@ -132,25 +129,6 @@ void manager_status(struct manager *m, const char *profile, bool names, manager_
 void manager_profiles(struct manager *m, manager_done_t done, void *userdata)
 {
         operation_reply(&(struct operation){.done = done, .userdata = userdata}, report_profiles(m));
-}
-
-void manager_history(struct manager *m, manager_done_t done, void *userdata)
-{
-        const struct operation op = {.done = done, .userdata = userdata};
-        _cleanup_problems_ struct problems problems = {0};
-        struct order **orders = NULL;
-        size_t n = 0;
-        int r = store_load_history(m->store, HISTORY_LIMIT, &orders, &n, &problems);
-
-        for (size_t i = 0; i < problems.n; i++)
-                audit(AUDIT_DAMAGED, LOG_WARNING, NULL, NULL, "%s", problems.items[i]);
-        if (r < 0)
-                operation_fail(&op, ERROR_FAILED, "the history could not be read: %s", strerror(-r));
-        else
-                operation_reply(&op, report_history(orders, n));
-        for (size_t i = 0; i < n; i++)
-                order_free(orders[i]);
-        free(orders);
 }
 
 /* ---- attempts ---- */

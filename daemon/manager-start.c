@@ -333,7 +333,20 @@ static struct config *load_config(struct manager *m)
         audit_log(LOG_CRIT,
                   "the configuration has mistakes: no profile of it is staged and only root may order, until "
                   "it is corrected and reloaded; saved orders stay in force");
-        return config_new_default();
+        c = config_new_default();
+        if (c) /* what the record may be brought down to is not known */
+                c->record = (struct record_bounds){RECORD_UNBOUNDED, RECORD_UNBOUNDED, RECORD_UNBOUNDED};
+        return c;
+}
+
+/* After what is in force: it may remove files. */
+static void load_removed(struct manager *m)
+{
+        _cleanup_problems_ struct problems problems = {0};
+
+        (void)store_load_removed(m->store, &problems);
+        report_damage(&problems);
+        manager_record_soon(m);
 }
 
 int manager_start(struct manager *m, char **ret_error)
@@ -346,6 +359,7 @@ int manager_start(struct manager *m, char **ret_error)
         r = restore_all(m, c, ret_error);
         if (r < 0)
                 return r;
+        load_removed(m);
         manager_apply_config(m, TAKE_PTR(c), NULL, NULL);
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];

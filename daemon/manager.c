@@ -275,6 +275,7 @@ static void on_clock_stepped(void *userdata)
         struct now now;
 
         clock_now(&now);
+        m->clock_set_at = now.boottime;
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 
@@ -429,7 +430,8 @@ static int open_edges(struct manager *m, const struct manager_paths *paths, char
         r = units_new(m->event, NULL, on_units_changed, m, &m->units);
         if (r < 0)
                 audit_log(LOG_WARNING, "the control groups of units cannot be searched: %s", strerror(-r));
-        return manager_remote_new(m);
+        r = manager_record_new(m);
+        return r < 0 ? r : manager_remote_new(m);
 }
 
 int manager_new(sd_event *event, const struct manager_paths *paths, struct manager **ret, char **ret_error)
@@ -448,6 +450,7 @@ int manager_new(sd_event *event, const struct manager_paths *paths, struct manag
         m->event = sd_event_ref(event);
         m->notifier = paths->notifier;
         m->started_at = now.realtime;
+        m->clock_set_at = now.boottime;
         m->configuration_dir = strdup(paths->configuration);
         m->executable = strdup(paths->executable);
         m->config = config_new_default();
@@ -474,6 +477,7 @@ struct manager *manager_free(struct manager *m)
                 if (l->loaded && !l->order && m->nft)
                         (void)nft_delete(m->nft, l->name, NULL);
         }
+        manager_record_free(m);
         manager_remote_free(m); /* its last words name orders */
         while (m->n_lockdowns > 0)
                 lockdown_free(m->lockdowns[--m->n_lockdowns]);

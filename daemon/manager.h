@@ -40,7 +40,8 @@ DEFINE_CLEANUP(struct manager *, manager_free)
 struct outcome {
         const char *error; /* one of protocol.h's ERROR_…, or NULL */
         char *message;     /* with error: one sentence */
-        json_t *reply;     /* without error */
+        json_t *reply;     /* without error: the document, or */
+        const char *text;  /* … the document as JSON text, where it would be large otherwise */
 };
 /* Called exactly once per operation, perhaps before the call that began it returns. The outcome is the
  * manager's. */

@@ -212,6 +212,23 @@ static void sort_for_people(struct attempts *a)
                 qsort(a->items, a->n, sizeof(*a->items), compare_for_people);
 }
 
+static int compare_packets(const void *a, const void *b)
+{
+        const struct attempt *x = a, *y = b;
+
+        return x->packets != y->packets ? (x->packets < y->packets) - (x->packets > y->packets)
+                                        : compare_for_people(a, b);
+}
+
+/* What is left out is still counted in the totals. */
+static void keep_most_frequent(struct attempts *a)
+{
+        if (a->n <= ATTEMPTS_KEPT_MAX)
+                return;
+        qsort(a->items, a->n, sizeof(*a->items), compare_packets);
+        a->n = ATTEMPTS_KEPT_MAX;
+}
+
 /* Without the totals. */
 static int read_family(struct nft *n, uint8_t family, const char *table, struct attempts *ret)
 {
@@ -282,6 +299,7 @@ int attempts_merge(struct attempts *a, const struct attempts *b)
                 }
                 a->items = grown;
                 a->n = kept + 1;
+                keep_most_frequent(a);
                 sort_for_people(a);
         }
         a->packets += b->packets;

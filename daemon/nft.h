@@ -96,7 +96,10 @@ int nft_read_attempts(struct nft *n, const char *name, struct attempts *ret);
 /* Only the totals: one small request. */
 int nft_read_refused(struct nft *n, const char *name, uint64_t *ret_packets, uint64_t *ret_bytes);
 void attempts_clear(struct attempts *a);
-/* Adds B's counts into A, merging equal keys. Returns 0 or -ENOMEM. */
+/* Entries of one order at the most, however often its table was replaced: what two full sets hold. */
+#define ATTEMPTS_KEPT_MAX 131072
+/* Adds B's counts into A, merging equal keys; the most frequent ATTEMPTS_KEPT_MAX of them are kept. Returns 0
+ * or -ENOMEM. */
 int attempts_merge(struct attempts *a, const struct attempts *b);
 
 DEFINE_CLEANUP(struct nft *, nft_close)

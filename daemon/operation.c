@@ -17,6 +17,11 @@ void operation_reply(const struct operation *op, json_t *document)
         json_decref(document);
 }
 
+void operation_reply_text(const struct operation *op, const char *text)
+{
+        op->done(op->userdata, &(struct outcome){.text = text});
+}
+
 void operation_fail(const struct operation *op, const char *error, const char *format, ...)
 {
         struct outcome outcome = {.error = error};

@@ -15,6 +15,8 @@ struct operation {
 
 /* Answers with DOCUMENT (taken over; NULL is reported as lack of memory). */
 void operation_reply(const struct operation *op, json_t *document);
+/* Answers with a document that is written already. TEXT stays the caller's. */
+void operation_reply_text(const struct operation *op, const char *text);
 /* Answers with one of protocol.h's errors and a sentence. */
 void operation_fail(const struct operation *op, const char *error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));

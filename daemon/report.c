@@ -468,18 +468,6 @@ json_t *report_profiles(struct manager *m)
         return finish(&b);
 }
 
-json_t *report_history(struct order *const *orders, size_t n)
-{
-        struct builder b = begin();
-        json_t *list = json_array();
-
-        for (size_t i = 0; i < n; i++)
-                if (json_array_append_new(list, report_order(NULL, orders[i], NULL)) < 0)
-                        b.failed = true;
-        put(&b, "orders", list);
-        return finish(&b);
-}
-
 static const char *protocol_name(uint8_t protocol, char *buf, size_t size)
 {
         static const struct {

@@ -168,22 +168,20 @@ void names_free(char **names, size_t n)
         free(names);
 }
 
-static DIR *open_listing(int dir_fd)
+int file_open_listing(int dir_fd, DIR **ret)
 {
         /* A descriptor of its own: a listing moves the file offset. */
-        int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_close_ int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *d;
 
         if (fd < 0)
-                return NULL;
+                return -errno;
         d = fdopendir(fd);
-        if (!d) {
-                int saved = errno;
-
-                close(fd);
-                errno = saved;
-        }
-        return d;
+        if (!d)
+                return -errno;
+        TAKE_FD(fd);
+        *ret = d;
+        return 0;
 }
 
 static void closedirp(DIR **d)
@@ -199,10 +197,11 @@ static bool is_temporary(const char *name)
 
 void file_remove_temporaries(int dir_fd)
 {
-        _cleanup_(closedirp) DIR *d = open_listing(dir_fd);
+        _cleanup_(closedirp) DIR *d = NULL;
         const struct dirent *e;
 
         /* Best effort: one that stays only takes up room. */
+        (void)file_open_listing(dir_fd, &d);
         while (d && (e = readdir(d)))
                 if (is_temporary(e->d_name))
                         (void)unlinkat(dir_fd, e->d_name, 0);
@@ -230,10 +229,10 @@ static int names_append(char ***names, size_t *n, size_t *capacity, const char *
 
 int file_list(int dir_fd, char ***ret, size_t *ret_n)
 {
-        _cleanup_(closedirp) DIR *d = open_listing(dir_fd);
+        _cleanup_(closedirp) DIR *d = NULL;
         char **names = NULL;
         size_t n = 0, capacity = 0;
-        int r = d ? 0 : -errno;
+        int r = file_open_listing(dir_fd, &d);
 
         while (r == 0) {
                 const struct dirent *e;

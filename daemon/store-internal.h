@@ -5,6 +5,7 @@
 /* What the files store*.c share. */
 
 #include "store.h"
+#include <dirent.h>
 #include <sys/types.h>
 
 enum store_dir {
@@ -12,12 +13,20 @@ enum store_dir {
         DIR_HISTORY,
         DIR_ATTEMPTS,
         DIR_MEMBERS,
+        DIR_RECORD,
         DIR_DAMAGED,
         _DIR_MAX,
 };
 
+/* Names of files that are being removed from the record at one go. */
+#define REMOVAL_MAX 32
+
 struct store {
         int fds[_DIR_MAX];
+        struct record_removed removed; /* as it stands, or should, in record/removed.json … */
+        bool removed_unsaved;          /* … but does not yet */
+        char *pending[REMOVAL_MAX];    /* names in history/: counted in REMOVED, perhaps not gone yet */
+        size_t n_pending;
 };
 
 /* Temporaries begin so; no name the store keeps does. */
@@ -27,6 +36,12 @@ struct store {
 #define ORDER_SIZE_MAX ((size_t)1 << 20)
 #define ATTEMPTS_SIZE_MAX ((size_t)128 << 20)
 #define MEMBERS_SIZE_MAX ((size_t)128 << 20)
+
+#define STORE_ID_LENGTH 32
+#define STORE_ENDED_DIGITS 20
+#define STORE_SUFFIX ".json"
+#define ORDER_NAME_SIZE (STORE_ID_LENGTH + sizeof(STORE_SUFFIX))
+#define HISTORY_NAME_SIZE (STORE_ENDED_DIGITS + 1 + ORDER_NAME_SIZE)
 
 const char *store_dir_name(enum store_dir dir);
 
@@ -41,6 +56,7 @@ int file_read(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_
 int file_remove(int dir_fd, const char *name); /* and fsync; no error if it is not there */
 void file_remove_temporaries(int dir_fd);
 /* Names in a directory without "." and ".." and temporaries, unsorted. The caller frees with names_free(). */
+int file_open_listing(int dir_fd, DIR **ret); /* the caller closes */
 int file_list(int dir_fd, char ***ret, size_t *ret_n);
 void names_free(char **names, size_t n);
 
@@ -50,5 +66,26 @@ void names_free(char **names, size_t n);
 void store_set_aside(struct store *s, enum store_dir dir, const char *name, const char *why,
                      struct problems *problems);
 bool store_id_valid(const char *id);
+
+/* ---- store-orders.c ---- */
+
+void history_name(uint64_t ended_at, const char *id, char ret[HISTORY_NAME_SIZE]);
+bool history_name_valid(const char *name);
+/* "ID.json" at the end of a valid history name; also the name of its attempts, and of the order in force. */
+const char *history_name_id(const char *name);
+/* 1: an order; 0: none, and PROBLEMS says why; -ENOMEM. */
+int store_load_file(struct store *s, enum store_dir dir, const char *name, struct order **ret,
+                    struct problems *problems);
+/* Sets aside what cannot be an order by its name alone, and takes it off the list. */
+void store_drop_foreign(struct store *s, enum store_dir dir, char **names, size_t *n,
+                        bool (*valid)(const char *name), struct problems *problems);
+
+/* ---- store-history.c ---- */
+
+/* Is there a file in orders/ for this history name? Then its end was taken back, or never completed. */
+bool store_still_in_force(struct store *s, const char *name);
+/* Removes what says of orders in force that they have ended: a lift that was taken back, or never completed.
+ */
+void store_drop_false_ends(struct store *s);
 
 #endif

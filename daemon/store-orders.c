@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Orders in force and finished ones, a file each. */
+/* Orders in force and finished ones, a file each: what the files are called, writing and reading one. */
 
 #include "store-internal.h"
 #include <errno.h>
@@ -9,37 +9,32 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define ID_LENGTH 32
-#define ENDED_DIGITS 20
-#define SUFFIX ".json"
-#define ORDER_NAME_SIZE (ID_LENGTH + sizeof(SUFFIX))
-#define HISTORY_NAME_SIZE (ENDED_DIGITS + 1 + ORDER_NAME_SIZE)
-
 static void order_name(const char *id, char ret[ORDER_NAME_SIZE])
 {
-        snprintf(ret, ORDER_NAME_SIZE, "%.32s" SUFFIX, id);
-}
-
-static void history_name(const struct order *o, char ret[HISTORY_NAME_SIZE])
-{
-        snprintf(ret, HISTORY_NAME_SIZE, "%0*" PRIu64 "-%.32s" SUFFIX, ENDED_DIGITS, o->ended_at, o->id);
+        snprintf(ret, ORDER_NAME_SIZE, "%.32s" STORE_SUFFIX, id);
 }
 
 static bool order_name_valid(const char *name)
 {
-        return strspn(name, "0123456789abcdef") == ID_LENGTH && strcmp(name + ID_LENGTH, SUFFIX) == 0;
+        return strspn(name, "0123456789abcdef") == STORE_ID_LENGTH &&
+               strcmp(name + STORE_ID_LENGTH, STORE_SUFFIX) == 0;
 }
 
-static bool history_name_valid(const char *name)
+void history_name(uint64_t ended_at, const char *id, char ret[HISTORY_NAME_SIZE])
 {
-        return strspn(name, "0123456789") == ENDED_DIGITS && name[ENDED_DIGITS] == '-' &&
-               order_name_valid(name + ENDED_DIGITS + 1);
+        snprintf(ret, HISTORY_NAME_SIZE, "%0*" PRIu64 "-%.32s" STORE_SUFFIX, STORE_ENDED_DIGITS, ended_at,
+                 id);
 }
 
-/* "ID.json" at the end of a valid history name. */
-static const char *id_part(const char *name)
+bool history_name_valid(const char *name)
 {
-        return name + ENDED_DIGITS + 1;
+        return strspn(name, "0123456789") == STORE_ENDED_DIGITS && name[STORE_ENDED_DIGITS] == '-' &&
+               order_name_valid(name + STORE_ENDED_DIGITS + 1);
+}
+
+const char *history_name_id(const char *name)
+{
+        return name + STORE_ENDED_DIGITS + 1;
 }
 
 /* ---- saving ---- */
@@ -56,24 +51,6 @@ static int save(struct store *s, enum store_dir dir, const char *name, const str
         return file_replace(s->fds[dir], name, text, strlen(text));
 }
 
-/* An end that was saved, taken back and saved again later leaves a file under another time. */
-static int remove_older_ends(struct store *s, const char *keep)
-{
-        char **names;
-        size_t n;
-        int r;
-
-        r = file_list(s->fds[DIR_HISTORY], &names, &n);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < n; i++)
-                if (history_name_valid(names[i]) && strcmp(id_part(names[i]), id_part(keep)) == 0 &&
-                    strcmp(names[i], keep) != 0)
-                        r = r < 0 ? r : file_remove(s->fds[DIR_HISTORY], names[i]);
-        names_free(names, n);
-        return r;
-}
-
 int store_save_order(struct store *s, const struct order *o)
 {
         char in_force[ORDER_NAME_SIZE], finished[HISTORY_NAME_SIZE];
@@ -85,13 +62,22 @@ int store_save_order(struct store *s, const struct order *o)
         if (o->state == ORDER_ACTIVE)
                 return save(s, DIR_ORDERS, in_force, o);
 
-        history_name(o, finished);
+        history_name(o->ended_at, o->id, finished);
         r = save(s, DIR_HISTORY, finished, o);
-        if (r == 0)
-                r = remove_older_ends(s, finished);
         if (r == 0)
                 r = file_remove(s->fds[DIR_ORDERS], in_force);
         return r;
+}
+
+int store_take_back_end(struct store *s, const struct order *o, uint64_t ended_at)
+{
+        char finished[HISTORY_NAME_SIZE];
+        int r = o->state == ORDER_ACTIVE ? store_save_order(s, o) : -EINVAL;
+
+        if (r < 0)
+                return r; /* whatever says that it has ended stays until something says that it has not */
+        history_name(ended_at, o->id, finished);
+        return file_remove(s->fds[DIR_HISTORY], finished);
 }
 
 /* ---- loading ---- */
@@ -130,15 +116,14 @@ static const char *contradiction(enum store_dir dir, const char *name, const str
         if (dir == DIR_ORDERS)
                 order_name(o->id, expected);
         else
-                history_name(o, expected);
+                history_name(o->ended_at, o->id, expected);
         if ((dir == DIR_ORDERS) != (o->state == ORDER_ACTIVE))
                 return dir == DIR_ORDERS ? "it is of a finished order" : "it is of an order in force";
         return strcmp(name, expected) == 0 ? NULL : "its name does not agree with its contents";
 }
 
-/* 1: an order; 0: none, and PROBLEMS says why; -ENOMEM. */
-static int load_order(struct store *s, enum store_dir dir, const char *name, struct order **ret,
-                      struct problems *problems)
+int store_load_file(struct store *s, enum store_dir dir, const char *name, struct order **ret,
+                    struct problems *problems)
 {
         _cleanup_(order_freep) struct order *o = NULL;
         _cleanup_free_ char *text = NULL, *why = NULL;
@@ -172,26 +157,18 @@ static void free_orders(struct order **orders, size_t n)
         free(orders);
 }
 
-/* Is there a file in orders/ for this history name? Then its end was taken back, or never completed. */
-static bool still_in_force(struct store *s, const char *name)
+/* Loads NAMES one after the other. */
+static int load_names(struct store *s, char *const *names, size_t n, struct order ***ret, size_t *ret_n,
+                      struct problems *problems)
 {
-        return faccessat(s->fds[DIR_ORDERS], id_part(name), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-/* Loads NAMES one after the other, at most LIMIT. */
-static int load_names(struct store *s, enum store_dir dir, char *const *names, size_t n, size_t limit,
-                      struct order ***ret, size_t *ret_n, struct problems *problems)
-{
-        struct order **orders = calloc((n < limit ? n : limit) + 1, sizeof(*orders));
+        struct order **orders = calloc(n + 1, sizeof(*orders));
         size_t loaded = 0;
 
         if (!orders)
                 return -ENOMEM;
-        for (size_t i = 0; i < n && loaded < limit; i++) {
-                int r = 0;
+        for (size_t i = 0; i < n; i++) {
+                int r = store_load_file(s, DIR_ORDERS, names[i], &orders[loaded], problems);
 
-                if (dir == DIR_ORDERS || !still_in_force(s, names[i]))
-                        r = load_order(s, dir, names[i], &orders[loaded], problems);
                 if (r < 0) {
                         free_orders(orders, loaded);
                         return r;
@@ -203,9 +180,8 @@ static int load_names(struct store *s, enum store_dir dir, char *const *names, s
         return 0;
 }
 
-/* Sets aside what cannot be an order by its name alone, and takes it off the list. */
-static void drop_foreign(struct store *s, enum store_dir dir, char **names, size_t *n,
-                         bool (*valid)(const char *name), struct problems *problems)
+void store_drop_foreign(struct store *s, enum store_dir dir, char **names, size_t *n,
+                        bool (*valid)(const char *name), struct problems *problems)
 {
         size_t kept = 0;
 
@@ -225,56 +201,20 @@ static int compare_names(const void *a, const void *b)
         return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int compare_newest_first(const void *a, const void *b)
-{
-        return strcmp(*(char *const *)b, *(char *const *)a);
-}
-
-/* All of a directory, at most LIMIT, in the order of COMPARE. */
-static int load_directory(struct store *s, enum store_dir dir, bool (*valid)(const char *name),
-                          int (*compare)(const void *a, const void *b), size_t limit, struct order ***ret,
-                          size_t *ret_n, struct problems *problems)
-{
-        char **names;
-        size_t n;
-        int r;
-
-        r = file_list(s->fds[dir], &names, &n);
-        if (r < 0)
-                return r;
-        drop_foreign(s, dir, names, &n, valid, problems);
-        if (n > 0)
-                qsort(names, n, sizeof(*names), compare);
-        r = load_names(s, dir, names, n, limit, ret, ret_n, problems);
-        names_free(names, n);
-        return r;
-}
-
 int store_load_orders(struct store *s, struct order ***ret, size_t *ret_n, struct problems *problems)
 {
-        return load_directory(s, DIR_ORDERS, order_name_valid, compare_names, SIZE_MAX, ret, ret_n, problems);
-}
-
-int store_load_history(struct store *s, size_t limit, struct order ***ret, size_t *ret_n,
-                       struct problems *problems)
-{
-        return load_directory(s, DIR_HISTORY, history_name_valid, compare_newest_first, limit, ret, ret_n,
-                              problems);
-}
-
-int store_load_finished(struct store *s, const char *id, struct order **ret)
-{
-        _cleanup_problems_ struct problems problems = {0}; /* told when the whole history is read */
         char **names;
         size_t n;
-        int r = file_list(s->fds[DIR_HISTORY], &names, &n), found = 0;
+        int r = file_list(s->fds[DIR_ORDERS], &names, &n);
 
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < n && found == 0; i++)
-                if (history_name_valid(names[i]) && strncmp(id_part(names[i]), id, strlen(id)) == 0 &&
-                    !still_in_force(s, names[i]))
-                        found = load_order(s, DIR_HISTORY, names[i], ret, &problems);
+        store_drop_foreign(s, DIR_ORDERS, names, &n, order_name_valid, problems);
+        if (n > 0)
+                qsort(names, n, sizeof(*names), compare_names);
+        r = load_names(s, names, n, ret, ret_n, problems);
+        if (r == 0 && *ret_n > 0)
+                store_drop_false_ends(s);
         names_free(names, n);
-        return found < 0 ? found : found == 0 ? -ENOENT : 0;
+        return r;
 }

@@ -18,7 +18,7 @@
 
 static const char *const dir_names[_DIR_MAX] = {
         [DIR_ORDERS] = "orders",   [DIR_HISTORY] = "history", [DIR_ATTEMPTS] = "attempts",
-        [DIR_MEMBERS] = "members", [DIR_DAMAGED] = "damaged",
+        [DIR_MEMBERS] = "members", [DIR_RECORD] = "record",   [DIR_DAMAGED] = "damaged",
 };
 
 const char *store_dir_name(enum store_dir dir)
@@ -134,7 +134,7 @@ static int open_all(struct store *s, const char *dir, char **ret_error)
 
 int store_open(const char *dir, struct store **ret, char **ret_error)
 {
-        _cleanup_(store_closep) struct store *s = malloc(sizeof(*s));
+        _cleanup_(store_closep) struct store *s = calloc(1, sizeof(*s));
         int r;
 
         if (!s)
@@ -157,6 +157,8 @@ struct store *store_close(struct store *s)
         for (enum store_dir d = 0; d < _DIR_MAX; d++)
                 if (s->fds[d] >= 0)
                         close(s->fds[d]);
+        for (size_t i = 0; i < s->n_pending; i++)
+                free(s->pending[i]);
         free(s);
         return NULL;
 }

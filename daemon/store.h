@@ -10,6 +10,8 @@
  *   attempts/ID.json       record of a finished (or replaced) table, one attempt a line:
  *                          {"version": 1, "packets": N, "bytes": N, "attempts":
  *                          [[uid or null, "address", protocol, port, packets, bytes], ...]}
+ *   record/removed.json    what is no longer kept, see struct record_removed:
+ *                          {"version": 1, "orders": N, "from": T, "until": T, "removing": [NAME, ...]}
  *   members/NAME           last known membership (its text form: subjects.h)
  *   damaged/DIR-NAME.TIME  set aside
  *
@@ -19,6 +21,7 @@
 #include "cleanup.h"
 #include "nft.h"
 #include "order.h"
+#include "record.h"
 #include "subjects.h"
 
 struct store;
@@ -32,15 +35,52 @@ struct store *store_close(struct store *s); /* returns NULL */
 /* Writes orders/ID.json, or the history file for a finished order and then removes orders/ID.json. -errno
  * (ENOSPC …): what was there before is still there. -EINVAL: the id is not 32 hex digits. */
 int store_save_order(struct store *s, const struct order *o);
+/* O, whose end was saved with ENDED_AT, is in force after all: saves it as such, then removes what said that
+ * it has ended. */
+int store_take_back_end(struct store *s, const struct order *o, uint64_t ended_at);
 /* Reads all orders in force. Damaged files are set aside, with a sentence each in PROBLEMS. -errno only if
  * the directory itself cannot be read. The caller frees the array and the orders. */
 int store_load_orders(struct store *s, struct order ***ret, size_t *ret_n, struct problems *problems);
 /* The finished order with this id, or the beginning of one (the caller says at least 8 digits). -ENOENT:
  * there is none. The caller frees. */
 int store_load_finished(struct store *s, const char *id, struct order **ret);
-/* The newest LIMIT finished orders, newest first by ended_at. */
-int store_load_history(struct store *s, size_t limit, struct order ***ret, size_t *ret_n,
-                       struct problems *problems);
+
+/* Finished orders, newest first by ended_at, as they were at one moment; each is read when its turn comes.
+ * The store must stay. Foreign files are set aside, with a sentence each in PROBLEMS. */
+struct history;
+int store_list_history(struct store *s, struct history **ret, struct problems *problems);
+size_t history_left(const struct history *h); /* not yet passed by history_next() */
+/* 1: the next one, which the caller frees; 0: that one is none (any more); -ENOENT: it was the last; -ENOMEM.
+ */
+int history_next(struct history *h, struct order **ret, struct problems *problems);
+struct history *history_free(struct history *h); /* returns NULL */
+
+/* What was removed from the record in all this time, never forgotten. */
+struct record_removed {
+        uint64_t orders;
+        uint64_t from, until; /* when the first and the last of them ended, realtime; 0: none was */
+};
+/* Reads what was removed; what an earlier daemon had begun to remove is removed. To be called once. -errno:
+ * that is not known, and counted from zero (with a sentence in PROBLEMS). */
+int store_load_removed(struct store *s, struct problems *problems);
+const struct record_removed *store_removed(const struct store *s);
+
+/* Removes finished orders with their attempts, a little at each step, in three parts: look (until
+ * record_look() says 0), decide (record_decide()), remove (until record_remove() says 0). Orders in force are
+ * never touched. */
+struct record_pass;
+int record_pass_new(struct store *s, struct record_pass **ret);
+/* Looks at some more. 1: there is more to look at; 0; -errno. */
+int record_look(struct record_pass *p);
+/* How many are due, and why. RET_SPAN (may be NULL): how many, from when until when. */
+size_t record_decide(struct record_pass *p, const struct record_bounds *b, uint64_t now,
+                     struct record_due *ret_why, struct record_removed *ret_span);
+/* Removes some of these: first it is saved that they are, then they are. So a crash leaves none uncounted,
+ * and what was begun is ended by store_load_removed(). Where there is no room to save it, one is removed to
+ * make some. 1: more are due; 0; -errno: what is gone is counted (see store_removed()), the others are still
+ * there. */
+int record_remove(struct record_pass *p);
+struct record_pass *record_pass_free(struct record_pass *p); /* returns NULL */
 
 int store_save_attempts(struct store *s, const char *id, const struct attempts *a);
 /* -ENOENT: nothing kept; -EBADMSG: damaged (set aside). RET must be empty; untouched on failure. */
@@ -54,5 +94,7 @@ bool store_has_membership(struct store *s, const char *profile);
 int store_drop_membership(struct store *s, const char *profile);
 
 DEFINE_CLEANUP(struct store *, store_close)
+DEFINE_CLEANUP(struct history *, history_free)
+DEFINE_CLEANUP(struct record_pass *, record_pass_free)
 
 #endif

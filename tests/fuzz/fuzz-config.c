@@ -79,6 +79,7 @@ static void must_be_same(const struct config *a, const struct config *b)
         MUST(words_equal(&a->access_order, &b->access_order));
         MUST(words_equal(&a->access_lift, &b->access_lift));
         MUST(words_equal(&a->access_status, &b->access_status));
+        MUST(record_bounds_equal(&a->record, &b->record));
         MUST(a->n_profiles == b->n_profiles);
         for (size_t i = 0; i < a->n_profiles; i++) {
                 const struct profile *p = a->profiles[i], *q = b->profiles[i];

@@ -9,7 +9,7 @@ static void test_mistakes_one_by_one(void **state)
                 const char *text, *sentence;
         } table[] = {
                 {"Groups=a\n",
-                 "lockdownd.conf:1: Groups= stands before the first section; expected [Access] or "
+                 "lockdownd.conf:1: Groups= stands before the first section; expected [Access], [Record] or "
                  "[Profile NAME] above it"},
                 {"[Access]\nOrder=root *\n",
                  "lockdownd.conf:2: Order= cannot be everybody's (\"*\"): name users and @groups"},
@@ -59,9 +59,30 @@ static void test_mistakes_one_by_one(void **state)
                  "lockdownd.conf:1: unknown section [profile staff]; did you mean [Profile NAME]?"},
                 {"[Acess]\nOrder=root\n",
                  "lockdownd.conf:1: unknown section [Acess]; did you mean [Access]?"},
-                {"[General]\n",
-                 "lockdownd.conf:1: unknown section [General]; expected [Access] or [Profile NAME]"},
-                {"[]\n", "lockdownd.conf:1: unknown section []; expected [Access] or [Profile NAME]"},
+                {"[General]\n", "lockdownd.conf:1: unknown section [General]; expected [Access], [Record] or "
+                                "[Profile NAME]"},
+                {"[Record]\nKeepFor=2y\n", "lockdownd.conf:2: KeepFor= expects a duration with units such as "
+                                           "8h, 90min or 1d 12h, not \"2y\""},
+                {"[Record]\nKeepOrders=0\n", "lockdownd.conf:2: KeepOrders= expects a number of orders, 1 or "
+                                             "more, or infinity, not \"0\""},
+                {"[Record]\nKeepOrders=10k\n", "lockdownd.conf:2: KeepOrders= expects a number of orders, 1 "
+                                               "or more, or infinity, not \"10k\""},
+                {"[Record]\nKeepOrders=99999999999999999999\n",
+                 "lockdownd.conf:2: KeepOrders= expects a number of orders, 1 or more, or infinity, not "
+                 "\"99999999999999999999\""},
+                {"[Record]\nKeepSize=1GB\n", "lockdownd.conf:2: KeepSize= expects bytes, with K, M or G "
+                                             "behind the number for more, or infinity, "
+                                             "not \"1GB\""},
+                {"[Record]\nKeepSize=99999999999T\n", "lockdownd.conf:2: KeepSize= expects bytes, with K, M "
+                                                      "or G behind the number for more, or infinity, "
+                                                      "not \"99999999999T\""},
+                {"[Record]\nKeepOrder=5\n",
+                 "lockdownd.conf:2: unknown key KeepOrder= in [Record]; did you mean KeepOrders=?"},
+                {"[Access]\nKeepSize=1G\n",
+                 "lockdownd.conf:2: KeepSize= belongs into [Record], not into [Access]"},
+                {"[Recrod]\n", "lockdownd.conf:1: unknown section [Recrod]; did you mean [Record]?"},
+                {"[]\n",
+                 "lockdownd.conf:1: unknown section []; expected [Access], [Record] or [Profile NAME]"},
                 {"[Profile staff] x\n",
                  "lockdownd.conf:1: a section needs its name in brackets and nothing behind "
                  "them, not \"[Profile staff] x\""},

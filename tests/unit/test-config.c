@@ -8,6 +8,7 @@ static void assert_default(const struct config *c)
         assert_words(&c->access_order, "root");
         assert_words(&c->access_lift, "root");
         assert_words(&c->access_status, "*");
+        assert_true(record_bounds_equal(&c->record, &record_defaults));
 }
 
 static void test_defaults(void **state)
@@ -76,6 +77,43 @@ static void test_values(void **state)
         assert_true(p->default_duration == 90 * USEC_PER_MINUTE);
         assert_true(p->max_duration == 36 * USEC_PER_HOUR);
         assert_string_equal(p->description, "two = 2; \"x\" # 3");
+}
+
+static void test_record(void **state)
+{
+        static const struct {
+                const char *text;
+                uint64_t keep_for, keep_orders, keep_size;
+        } samples[] = {
+                {"KeepFor=90d\nKeepOrders=5\nKeepSize=4096\n", 90 * USEC_PER_DAY, 5, 4096},
+                {"KeepFor=infinity\nKeepOrders=infinity\nKeepSize=infinity\n", RECORD_UNBOUNDED,
+                 RECORD_UNBOUNDED, RECORD_UNBOUNDED},
+                {"KeepFor=1d 12h\nKeepOrders=1\nKeepSize=20k\n", 36 * USEC_PER_HOUR, 1, 20480},
+                {"KeepFor=1s\nKeepOrders=99999999\nKeepSize=3M\n", USEC_PER_SEC, 99999999, UINT64_C(3) << 20},
+                {"KeepSize=2T\nKeepFor=3652d\nKeepOrders=7\nKeepOrders=8\n", 3652 * USEC_PER_DAY, 8,
+                 UINT64_C(2) << 40},
+                {"KeepFor=1d\nKeepFor=\nKeepOrders=1\nKeepOrders=\nKeepSize=1\nKeepSize=\n",
+                 730 * USEC_PER_DAY, 10000, UINT64_C(1) << 30},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ELEMENTSOF(samples); i++) {
+                _cleanup_(config_freep) struct config *c = NULL, *again = NULL;
+                _cleanup_free_ char *written = NULL;
+                char text[256];
+                size_t size;
+                FILE *f = open_memstream(&written, &size);
+
+                snprintf(text, sizeof(text), "[Record]\n%s", samples[i].text);
+                c = load(text, NULL);
+                assert_true(c->record.keep_for == samples[i].keep_for);
+                assert_true(c->record.keep_orders == samples[i].keep_orders);
+                assert_true(c->record.keep_size == samples[i].keep_size);
+                assert_int_equal(config_write(c, f), 0);
+                fclose(f);
+                again = load(written, NULL);
+                assert_true(record_bounds_equal(&c->record, &again->record));
+        }
 }
 
 static void test_drop_ins(void **state)
@@ -349,11 +387,11 @@ static void test_mutations(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_defaults),    cmocka_unit_test(test_values),
-                cmocka_unit_test(test_drop_ins),    cmocka_unit_test(test_annotated),
-                cmocka_unit_test(test_shipped),     cmocka_unit_test(test_write),
-                cmocka_unit_test(test_write_fails), cmocka_unit_test(test_nearest),
-                cmocka_unit_test(test_mutations),
+                cmocka_unit_test(test_defaults),  cmocka_unit_test(test_values),
+                cmocka_unit_test(test_record),    cmocka_unit_test(test_drop_ins),
+                cmocka_unit_test(test_annotated), cmocka_unit_test(test_shipped),
+                cmocka_unit_test(test_write),     cmocka_unit_test(test_write_fails),
+                cmocka_unit_test(test_nearest),   cmocka_unit_test(test_mutations),
         };
 
         return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -62,6 +62,8 @@ static const struct sample {
         {"profiles-none", NULL, {.now = NOW}},
         {"history-two", NULL, {.now = NOW}},
         {"history-none", NULL, {.now = NOW}},
+        {"history-pruned", NULL, {.now = NOW}},
+        {"history-none-kept", NULL, {.now = NOW}},
         {"attempts-two", NULL, {.now = NOW}},
         {"attempts-none", NULL, {.now = NOW}},
         {"explain-refused", NULL, {.now = NOW}},

@@ -11,7 +11,8 @@
 
 static void test_directories(void **state)
 {
-        static const char *const names[] = {"", "orders", "history", "attempts", "members", "damaged"};
+        static const char *const names[] = {"",        "orders", "history", "attempts",
+                                            "members", "record", "damaged"};
         struct fixture *f = *state;
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
@@ -163,6 +164,27 @@ static void test_finished_moves_to_history(void **state)
                          0);
 }
 
+/* … also if the daemon died before it could remove what said that it had ended. */
+static void test_false_end(void **state)
+{
+        struct fixture *f = *state;
+        _cleanup_(order_freep) struct order *o = make_order(7), *other = make_order(8);
+        _cleanup_loaded_ struct loaded l = {0}, h = {0};
+
+        finish(other, T0 + 50);
+        assert_int_equal(store_save_order(f->store, other), 0);
+        finish(o, T0 + 100);
+        assert_int_equal(store_save_order(f->store, o), 0);
+        o->state = ORDER_ACTIVE;
+        assert_int_equal(store_save_order(f->store, o), 0);
+        assert_int_equal(count_files(f, "history"), 2);
+        load_history(f, 10, &h);
+        assert_int_equal(h.n, 1);
+        load(f, &l);
+        assert_int_equal(l.n, 1);
+        assert_int_equal(count_files(f, "history"), 1);
+}
+
 /* A lift that the kernel refused is taken back: the order is in force again, whatever history says; and when
  * it is lifted at last, one record remains. */
 static void test_end_taken_back(void **state)
@@ -174,7 +196,8 @@ static void test_end_taken_back(void **state)
         finish(o, T0 + 100);
         assert_int_equal(store_save_order(f->store, o), 0);
         o->state = ORDER_ACTIVE;
-        assert_int_equal(store_save_order(f->store, o), 0);
+        assert_int_equal(store_take_back_end(f->store, o, T0 + 100), 0);
+        assert_int_equal(count_files(f, "history"), 0);
         load(f, &l);
         assert_int_equal(l.n, 1);
         load_history(f, 10, &h);
@@ -391,6 +414,7 @@ int main(void)
                 IN_STORE(test_order_round_trip),
                 IN_STORE(test_finished_moves_to_history),
                 IN_STORE(test_end_taken_back),
+                IN_STORE(test_false_end),
                 IN_STORE(test_refuses_bad_ids),
                 IN_STORE(test_damaged_orders),
                 IN_STORE(test_finished_in_orders),
