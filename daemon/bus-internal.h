@@ -2,41 +2,92 @@
 #ifndef LOCKDOWN_BUS_INTERNAL_H
 #define LOCKDOWN_BUS_INTERNAL_H
 
-/* What bus.c (transports) and bus-methods.c (the interface) share. */
+/* What bus.c (who gets in), bus-connection.c (the private socket), bus-system.c (the system bus) and
+ * bus-methods.c (the interface) share. */
 
+#include "bus-account.h"
+#include "bus-gate.h"
 #include "bus.h"
 #include "cleanup.h"
 #include "protocol.h"
 #include <systemd/sd-bus.h>
 
+/* A caller of the private socket. What it sends passes the gate before the link reads it. */
 struct connection {
         struct bus *bus;
         sd_bus *link;
-        sd_bus_slot *vtable, *disconnected;
-        sd_event_source *timeout, *end;
+        int fd;   /* the caller's socket; the link owns it, and writes to it */
+        int feed; /* what passes the gate goes in here, and the link reads it at the other end */
+        struct gate gate;
+        sd_bus_slot *vtable;
+        sd_event_source *io, *timeout, *end;
         struct peer peer;
-        bool authenticated;
+        bool operator; /* may order or lift: goes first */
+        bool asked;    /* it has sent a whole message */
+        bool working;  /* it has put a question that is not answered yet */
+        bool stuck;    /* it does not read what it is told */
+        bool hung_up;
         struct connection *next;
 };
+
+struct call;
+struct system_bus;
 
 struct bus {
         sd_event *event;
         struct manager *manager;
         char *path; /* of the socket, if we made it */
-        sd_event_source *listen;
+        sd_event_source *listen, *listen_again;
+        uint64_t listen_told; /* when it was told that no descriptors are left */
         struct connection *connections;
         size_t n_connections;
-        sd_bus *system; /* NULL while there is none */
-        sd_bus_slot *system_vtable, *system_disconnected;
-        sd_event_source *system_retry;
+        struct accounts accounts;
+        sd_event_source *paid;     /* somebody who had to wait may ask again */
+        struct call *calls;        /* that the manager has not answered yet */
+        struct system_bus *system; /* NULL if there cannot be one */
 };
 
-extern const sd_bus_vtable bus_vtable[];
+/* Everybody else than operators waits until nothing else is to be done. */
+#define PRIORITY_OPERATORS SD_EVENT_PRIORITY_NORMAL
+#define PRIORITY_OTHERS (SD_EVENT_PRIORITY_NORMAL + 10)
 
-/* Who sent M: the connection's credentials, or what the message bus says. The caller frees ret->gids. */
-int bus_peer(struct bus *b, sd_bus_message *m, struct peer *ret);
-struct connection *bus_connection(struct bus *b, sd_bus_message *m); /* NULL for the system bus */
-/* A caller was heard: the idle clock starts anew. */
-void connection_touch(struct connection *c);
+/* ---- bus.c ---- */
+
+uint64_t bus_now(void); /* microseconds; the monotonic clock */
+/* Processor time of this thread so far, microseconds. */
+uint64_t bus_time_used(void);
+bool bus_is_operator(const struct bus *b, const struct peer *peer);
+/* PEER was refused METHOD: journalled. */
+void bus_tell_refusal(struct bus *b, const struct peer *peer, const char *method);
+void bus_charge(struct bus *b, uint32_t uid, uint64_t cost);
+
+/* ---- bus-connection.c ---- */
+
+/* Takes FD over: a connection just accepted. 0, -EUSERS if there is no room for its owner, or -errno. */
+int connection_new(struct bus *b, int fd);
+struct connection *connection_free(struct connection *c); /* returns NULL */
+/* Not from within the connection's own callbacks: in the next round of the loop. */
+void connection_end(struct connection *c);
+/* Something about C has changed: what is waited for is worked out anew, for the others of its owner, too. */
+void connection_review(struct connection *c);
+void connections_review_all(struct bus *b);
+struct connection *bus_connection(struct bus *b, sd_bus *link); /* NULL: none of ours (any more) */
+void connections_tell_change(struct bus *b, const char *profile, const char *state);
+
+/* ---- bus-system.c ---- */
+
+int system_bus_new(struct bus *b, struct system_bus **ret);
+struct system_bus *system_bus_free(struct system_bus *s); /* returns NULL */
+/* A call from there: finds out whose it is, then hands it to bus_handle(). Returns as a bus handler. */
+int system_bus_call(struct system_bus *s, sd_bus_message *m, sd_bus_error *error);
+void system_bus_tell_change(struct system_bus *s, const char *profile, const char *state);
+
+/* ---- bus-methods.c ---- */
+
+extern const sd_bus_vtable bus_vtable[];
+/* Answers PEER's call M, or hands it to the manager. Returns as a bus handler. */
+int bus_handle(struct bus *b, sd_bus_message *m, const struct peer *peer, sd_bus_error *error);
+/* Nobody is left to be told of the calls that the manager still has. */
+void bus_forget_calls(struct bus *b);
 
 #endif
