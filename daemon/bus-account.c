@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "bus-account.h"
 
+/* ---- time ---- */
+
 static uint64_t owes(const struct account *a, uint64_t now)
 {
         uint64_t paid = now > a->as_of ? (now - a->as_of) / ACCOUNT_SHARE : 0;
@@ -45,4 +47,30 @@ uint64_t accounts_wait(const struct accounts *a, uint32_t uid, uint64_t now)
         uint64_t debt = known ? owes(known, now) : 0;
 
         return debt > ACCOUNT_BURST ? (debt - ACCOUNT_BURST) * ACCOUNT_SHARE : 0;
+}
+
+/* ---- refusals ---- */
+
+bool refusals_tell(struct refusals *r, uint32_t uid)
+{
+        struct refusal *of = NULL;
+
+        for (size_t i = 0; i < r->n && !of; i++)
+                if (r->items[i].uid == uid)
+                        of = &r->items[i];
+        if (!of && r->n < ACCOUNTS_MAX) {
+                of = &r->items[r->n++];
+                *of = (struct refusal){.uid = uid};
+        }
+        if (!of) {
+                r->others++;
+                return false;
+        }
+        if (of->told >= REFUSALS_TOLD || r->told >= REFUSALS_TOLD_IN_ALL) {
+                of->more++;
+                return false;
+        }
+        of->told++;
+        r->told++;
+        return true;
 }

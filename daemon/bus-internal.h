@@ -42,9 +42,11 @@ struct bus {
         struct connection *connections;
         size_t n_connections;
         struct accounts accounts;
-        sd_event_source *paid;     /* somebody who had to wait may ask again */
-        struct call *calls;        /* that the manager has not answered yet */
-        struct system_bus *system; /* NULL if there cannot be one */
+        sd_event_source *paid; /* somebody who had to wait may ask again */
+        struct refusals refusals;
+        sd_event_source *refusals_end; /* of the period */
+        struct call *calls;            /* that the manager has not answered yet */
+        struct system_bus *system;     /* NULL if there cannot be one */
 };
 
 /* Everybody else than operators waits until nothing else is to be done. */
@@ -57,7 +59,7 @@ uint64_t bus_now(void); /* microseconds; the monotonic clock */
 /* Processor time of this thread so far, microseconds. */
 uint64_t bus_time_used(void);
 bool bus_is_operator(const struct bus *b, const struct peer *peer);
-/* PEER was refused METHOD: journalled. */
+/* PEER was refused METHOD: journalled, or counted if there are too many. */
 void bus_tell_refusal(struct bus *b, const struct peer *peer, const char *method);
 void bus_charge(struct bus *b, uint32_t uid, uint64_t cost);
 

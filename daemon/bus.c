@@ -62,11 +62,44 @@ void bus_charge(struct bus *b, uint32_t uid, uint64_t cost)
                 (void)sd_event_add_time_relative(b->event, &b->paid, CLOCK_MONOTONIC, wait, 1000, on_paid, b);
 }
 
+/* ---- refusals in the journal: all are counted, not all have an entry of their own ---- */
+
+static void sum_up_refusals(struct bus *b)
+{
+        const struct refusals *r = &b->refusals;
+
+        for (size_t i = 0; i < r->n; i++)
+                if (r->items[i].more > 0)
+                        audit(AUDIT_REFUSED_CALLER, LOG_WARNING, NULL,
+                              &(struct caller){.uid = r->items[i].uid},
+                              "uid %" PRIu32 " was refused %" PRIu64 " more times within a minute",
+                              r->items[i].uid, r->items[i].more);
+        if (r->others > 0)
+                audit(AUDIT_REFUSED_CALLER, LOG_WARNING, NULL, NULL,
+                      "other users than those named were refused %" PRIu64 " more times within a minute",
+                      r->others);
+        b->refusals = (struct refusals){0};
+        b->refusals_end = sd_event_source_disable_unref(b->refusals_end);
+}
+
+static int on_refusals_end(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        (void)source;
+        (void)usec;
+        sum_up_refusals(userdata);
+        return 0;
+}
+
 void bus_tell_refusal(struct bus *b, const struct peer *peer, const char *method)
 {
-        (void)b;
-        audit(AUDIT_REFUSED_CALLER, LOG_WARNING, NULL, &(struct caller){.uid = peer->uid, .pid = peer->pid},
-              "uid %" PRIu32 " (pid %d) asked for %s and has no right to it", peer->uid, peer->pid, method);
+        if (refusals_tell(&b->refusals, peer->uid))
+                audit(AUDIT_REFUSED_CALLER, LOG_WARNING, NULL,
+                      &(struct caller){.uid = peer->uid, .pid = peer->pid},
+                      "uid %" PRIu32 " (pid %d) asked for %s and has no right to it", peer->uid, peer->pid,
+                      method);
+        if (!b->refusals_end && sd_event_add_time_relative(b->event, &b->refusals_end, CLOCK_MONOTONIC,
+                                                           REFUSALS_PERIOD, 0, on_refusals_end, b) < 0)
+                sum_up_refusals(b);
 }
 
 /* ---- who comes in ---- */
@@ -213,6 +246,7 @@ struct bus *bus_free(struct bus *b)
         while (b->connections)
                 connection_free(b->connections);
         system_bus_free(b->system);
+        sum_up_refusals(b);
         sd_event_source_disable_unref(b->paid);
         sd_event_source_disable_unref(b->listen_again);
         sd_event_source_disable_unref(b->listen);

@@ -272,6 +272,25 @@ def test_no_descriptors_left(lab):
     lab.do("order", "staff")
 
 
+def test_refusals_are_counted_and_not_all_journalled(labs):
+    lab = labs()
+    number = 500
+
+    def ask(path):
+        caller = Caller(path)
+        errors = {caller.ask(attacker.order("staff", n), n)[0] for n in range(1, number + 1)}
+        caller.close()
+        return errors
+
+    for who in (MALLORY, CAROL):
+        assert lab.host.call(ask, lab.socket, who=who) == {attacker.NAME + ".Error.NotPermitted"}
+    lab.daemon.end()  # which is told at the latest now
+    for who in (MALLORY, CAROL):
+        entries = lab.entries(LOCKDOWN_CALLER_UID=str(who.uid), LOCKDOWN_EVENT="refused-caller")
+        more = [int(e["MESSAGE"].split("refused ")[1].split()[0]) for e in entries if "more times" in e["MESSAGE"]]
+        assert len(entries) < 30 and len(entries) - len(more) + sum(more) == number, (len(entries), more)
+
+
 def test_who_has_no_right_to_ask_hears_nothing(lab):
     lab.configure(CONFIGURATION.replace("Status=*", "Status=root @staff"))
     lab.do("reload")

@@ -164,13 +164,31 @@ static void who_owes_least_is_forgotten(void **state)
         assert_int_equal(a.n, ACCOUNTS_MAX);
 }
 
+static void no_refusal_is_lost(void **state)
+{
+        struct refusals r = {0};
+        uint64_t told = 0, counted;
+
+        (void)state;
+        for (uint32_t uid = 0; uid < 2 * ACCOUNTS_MAX; uid++)
+                for (int i = 0; i < 50; i++)
+                        told += refusals_tell(&r, uid);
+        assert_int_equal(told, REFUSALS_TOLD_IN_ALL);
+        counted = r.others;
+        for (size_t i = 0; i < r.n; i++) {
+                assert_true(r.items[i].told <= REFUSALS_TOLD);
+                counted += r.items[i].more;
+        }
+        assert_int_equal(told + counted, 2 * ACCOUNTS_MAX * 50);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(greeting_ends_with_begin),    cmocka_unit_test(greeting_without_end),
                 cmocka_unit_test(messages_come_whole),         cmocka_unit_test(too_long_is_seen_at_once),
                 cmocka_unit_test(no_message_at_all),           cmocka_unit_test(a_user_has_a_share),
-                cmocka_unit_test(who_owes_least_is_forgotten),
+                cmocka_unit_test(who_owes_least_is_forgotten), cmocka_unit_test(no_refusal_is_lost),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 
 /* Whose turn it is: the real transport and methods, a played manager, and callers of any uid. */
 
-// wrap: manager_order manager_status manager_permits manager_on_change audit_log
+// wrap: manager_order manager_status manager_permits manager_on_change audit audit_log
 // wrap: getsockopt accept4 bus_time_used
 
 // clang-format off
@@ -13,6 +13,7 @@
 #include <cmocka.h>
 // clang-format on
 
+#include "audit.h"
 #include "bus-internal.h"
 #include <dirent.h>
 #include <errno.h>
@@ -42,6 +43,8 @@ static struct play {
         manager_done_t done[CALLS_MAX];
         void *userdata[CALLS_MAX];
         size_t first, n; /* of those not answered yet */
+        unsigned refusals;
+        char last_refusal[256];
         manager_changed_t changed;
         void *changed_userdata;
 } play;
@@ -109,6 +112,23 @@ void __wrap_manager_on_change(struct manager *m, manager_changed_t callback, voi
         (void)m;
         play.changed = callback;
         play.changed_userdata = userdata;
+}
+
+void __wrap_audit(enum audit_event event, int priority, const struct order *o, const struct caller *caller,
+                  const char *format, ...) __attribute__((format(printf, 5, 6)));
+void __wrap_audit(enum audit_event event, int priority, const struct order *o, const struct caller *caller,
+                  const char *format, ...)
+{
+        va_list ap;
+
+        (void)priority;
+        (void)o;
+        (void)caller;
+        assert_int_equal(event, AUDIT_REFUSED_CALLER);
+        play.refusals++;
+        va_start(ap, format);
+        (void)vsnprintf(play.last_refusal, sizeof(play.last_refusal), format, ap);
+        va_end(ap);
 }
 
 void __wrap_audit_log(int priority, const char *format, ...);
@@ -451,6 +471,23 @@ static void without_descriptors_nobody_is_let_in_for_a_while(void **state)
         leave(&caller, 1);
 }
 
+static void refusals_are_summed_up(void **state)
+{
+        sd_bus *caller = come(ALICE);
+        unsigned answers = 0;
+
+        (void)state;
+        for (int i = 0; i < 100; i++)
+                ask_order(caller, &answers);
+        while (answers < 100)
+                assert_return_code(converse(caller), 0);
+        assert_int_equal(play.refusals, REFUSALS_TOLD);
+        leave(&caller, 1);
+        play.bus = bus_free(play.bus);
+        assert_int_equal(play.refusals, REFUSALS_TOLD + 1);
+        assert_string_equal(play.last_refusal, "uid 11 was refused 80 more times within a minute");
+}
+
 static void subscribers_who_do_not_read_are_dropped(void **state)
 {
         sd_bus *callers[2] = {come(0), come(OPERATOR)};
@@ -484,6 +521,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(no_more_than_their_share_of_connections, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(without_descriptors_nobody_is_let_in_for_a_while, set_up,
                                                 tear_down),
+                cmocka_unit_test_setup_teardown(refusals_are_summed_up, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(subscribers_who_do_not_read_are_dropped, set_up, tear_down),
         };
 
