@@ -52,8 +52,8 @@ def message(member, signature="", body=b"", serial=1, interface=NAME, path=PATH,
     return _pad(header + fields, 8) + body
 
 
-def status(serial=1):
-    return message("Status", "sb", _pad(strings(""), 4) + struct.pack("<I", 0), serial)
+def status(serial=1, **more):
+    return message("Status", "sb", _pad(strings(""), 4) + struct.pack("<I", 0), serial, **more)
 
 
 def order(profile, serial=1, **more):
