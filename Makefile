@@ -134,6 +134,9 @@ $(B)/tests/unit/test-%: $(B)/tests/unit/test-%.o $(DAEMON_LIB_OBJ) $(COMMON_OBJ)
 $(B)/tests/fuzz/fuzz-%: $(B)/tests/fuzz/fuzz-%.o $(DAEMON_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(call wraps,fuzz/fuzz-$*) $^ $(LIBS_DAEMON) -o $@
+$(B)/tests/fuzz/fuzz-ctl-%: $(B)/tests/fuzz/fuzz-ctl-%.o $(CTL_LIB_OBJ) $(COMMON_OBJ)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(call wraps,fuzz/fuzz-ctl-$*) $^ $(LIBS_CTL) -o $@
 wraps = $(shell sed -n 's|^// wrap: ||p' tests/$(1).c | tr ' ' '\n' | sed 's/^/-Wl,--wrap=/')
 .SECONDARY: $(UNIT_OBJ) $(FUZZ_OBJ)
 
