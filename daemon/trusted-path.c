@@ -16,6 +16,7 @@
 struct walk {
         char done[PATH_MAX]; /* without the symbolic links; "" is the root directory */
         char rest[PATH_MAX];
+        const char *at; /* in the rest: what has not been looked at */
         unsigned links;
 };
 
@@ -28,19 +29,20 @@ static int begin(struct walk *w, const char *path)
         *w = (struct walk){.done = ""};
         if (snprintf(w->rest, sizeof(w->rest), "%s/%s", here, path) >= (int)sizeof(w->rest))
                 return -ENAMETOOLONG;
+        w->at = w->rest;
         return 0;
 }
 
-/* The next name of the rest, taken off it. */
 static bool next_name(struct walk *w, char ret[static NAME_MAX + 2])
 {
-        const char *at = w->rest + strspn(w->rest, "/");
-        size_t size = strcspn(at, "/");
+        size_t size;
 
+        w->at += strspn(w->at, "/");
+        size = strcspn(w->at, "/");
         if (size == 0)
                 return false;
-        snprintf(ret, NAME_MAX + 2, "%.*s", (int)size, at); /* too long a name is still too long */
-        memmove(w->rest, at + size, strlen(at + size) + 1);
+        snprintf(ret, NAME_MAX + 2, "%.*s", (int)size, w->at); /* too long a name is still too long */
+        w->at += size;
         return true;
 }
 
@@ -91,9 +93,10 @@ static int follow(struct walk *w, const char *path)
         target[n] = '\0';
         if (target[0] == '/')
                 w->done[0] = '\0';
-        if (snprintf(rest, sizeof(rest), "%s/%s", target, w->rest) >= (int)sizeof(rest))
+        if (snprintf(rest, sizeof(rest), "%s/%s", target, w->at) >= (int)sizeof(rest))
                 return -ENAMETOOLONG;
         memcpy(w->rest, rest, sizeof(rest));
+        w->at = w->rest;
         return 0;
 }
 
@@ -116,7 +119,7 @@ static int step(struct walk *w, const char *name, char **ret_why)
                 return -ENAMETOOLONG;
         if (lstat(path, &st) < 0)
                 return -errno;
-        r = judge(path, &st, w->rest[strspn(w->rest, "/")] == '\0', ret_why);
+        r = judge(path, &st, w->at[strspn(w->at, "/")] == '\0', ret_why);
         if (r < 0)
                 return r;
         if (S_ISLNK(st.st_mode))
