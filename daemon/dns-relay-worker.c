@@ -10,11 +10,12 @@
 #include <time.h>
 
 #define RESOLVER_PORT 53
-#define FILES 1024
-#define MEMORY (UINT64_C(256) << 20)
 #define EVENTS 64
 /* How late what has waited too long may be noticed, milliseconds. */
 #define TICK 500
+
+/* No module of anybody's runs here: it may live as long as its order. */
+static const struct worker_limits limits = {.files = 1024, .memory = UINT64_C(256) << 20, .oom_score = 0};
 
 struct worker {
         int epoll;
@@ -174,7 +175,7 @@ static int run(struct worker *w, char *const *addresses, int n)
         int r = set_up(w, addresses, n);
 
         if (r == 0)
-                r = worker_confine(FILES, MEMORY);
+                r = worker_confine(&limits);
         while (r == 0)
                 r = turn(w);
         return r;

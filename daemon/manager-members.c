@@ -174,7 +174,8 @@ static void on_members(void *userdata, int error, struct membership *answer)
 
         l->refreshing = false;
         if (error < 0) {
-                set_problem(&l->members_problem, "the directory did not answer (%s)%s", strerror(-error),
+                set_problem(&l->members_problem, "the directory did not answer (%s)%s",
+                            resolver_explain(error),
                             l->have_members ? "; the people known before stay covered" : "");
                 audit_log(LOG_WARNING, "%s: %s", l->name, l->members_problem);
         } else
@@ -307,7 +308,7 @@ static void on_access(void *userdata, int error, struct membership *answer)
                           "the users and groups of [Access] could not be looked up (%s): whom it allowed "
                           "before, it "
                           "still allows",
-                          strerror(-error));
+                          resolver_explain(error));
         else {
                 for (size_t i = 0; i < answer->missing_groups.n; i++)
                         audit_log(LOG_ERR, "[Access] names the group %s, which does not exist",

@@ -298,7 +298,7 @@ static void on_explained(void *userdata, int error, struct person *found)
 
         if (error < 0 || (found->unanswered && !found->found))
                 operation_fail(&e->op, ERROR_RESOLVE_FAILED, "the user %s could not be looked up: %s",
-                               e->user, error < 0 ? strerror(-error) : "the directory did not answer");
+                               e->user, error < 0 ? resolver_explain(error) : "the directory did not answer");
         else if (!found->found)
                 operation_fail(&e->op, ERROR_NO_SUCH_NAME, "there is no user %s", e->user);
         else

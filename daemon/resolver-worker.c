@@ -5,8 +5,12 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define WORKER_MEMORY (UINT64_C(2) << 30)
-#define WORKER_FILES 128
+static const struct worker_limits limits = {
+        .files = 128,
+        .memory = UINT64_C(1) << 30, /* a million members take 200 MiB */
+        .processor = 60,             /* the next request goes to another one then */
+        .oom_score = 1000,
+};
 
 /* 1, 0 at the end, -errno. */
 static int read_all(int fd, void *to, size_t size)
@@ -148,7 +152,7 @@ int resolver_worker_run(int fd)
 {
         int r;
 
-        r = worker_confine(WORKER_FILES, WORKER_MEMORY);
+        r = worker_confine(&limits);
         if (r < 0) {
                 fprintf(stderr, "The resolver process cannot give up its privileges: %s\n", strerror(-r));
                 return EXIT_FAILURE;

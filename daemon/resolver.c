@@ -56,10 +56,44 @@ struct answer {
         char **names;
 };
 
+const char *resolver_explain(int error)
+{
+        switch (error) {
+        case -ETIMEDOUT:
+                return "it takes too long";
+        case -EPIPE:
+                return "the process that asks it died";
+        case -EBADMSG:
+                return "what came back makes no sense";
+        case -E2BIG:
+                return "it names more people than can be true";
+        default:
+                return strerror(-error);
+        }
+}
+
+/* It is code from elsewhere that speaks: "everybody from 1 to four billion" is a short line. */
+static int read_members(const char *text, size_t size, struct membership *ret)
+{
+        _cleanup_membership_ struct membership m = {0};
+        const struct idset *const exact[] = {&m.subjects.uids, &m.subjects.gids, &m.subjects.except_uids,
+                                             &m.subjects.except_gids};
+        int r = membership_parse(text, size, &m);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < ELEMENTSOF(exact); i++)
+                if (idset_count(exact[i]) > RESOLVER_PEOPLE_MAX)
+                        return -E2BIG;
+        *ret = m;
+        m = (struct membership){0};
+        return 0;
+}
+
 static int read_answer(const struct request *q, const char *text, size_t size, struct answer *ret)
 {
         if (q->members_callback)
-                return membership_parse(text, size, &ret->members);
+                return read_members(text, size, &ret->members);
         if (q->person_callback)
                 return person_parse(text, size, &ret->person);
         return resolver_parse_names(text, size, q->n_uids, &ret->names);

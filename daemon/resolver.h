@@ -24,14 +24,19 @@ struct resolver_query {
         const uint32_t *seen_uids; /* users seen on this machine, to be checked one by one (getgrouplist) */
         size_t n_seen_uids;
 };
-/* ERROR: 0, or -ETIMEDOUT, -EPIPE (the worker died), -EBADMSG, -ENOMEM, or why no worker could be started
- * (-ENOENT …). M is valid during the call only; the
- * callback may move it out (leave it zeroed). */
+/* More people than this are not believed: the kernel would be asked to remember each of them. */
+#define RESOLVER_PEOPLE_MAX (UINT64_C(1) << 21)
+/* ERROR: 0, or -ETIMEDOUT, -EPIPE (the worker died), -EBADMSG, -E2BIG (more than RESOLVER_PEOPLE_MAX),
+ * -ENOMEM, or why no worker could be started (-ENOENT …). M is valid during the call only; the callback may
+ * move it out (leave it zeroed). */
 typedef void (*resolver_members_t)(void *userdata, int error, struct membership *m);
 /* Copies the query. DEADLINE: microseconds from the moment the worker takes it up. Numeric users ("1000") are
  * taken as uids, numeric groups as gids, also without an entry in the databases. */
 int resolver_resolve(struct resolver *r, const struct resolver_query *query, uint64_t deadline,
                      resolver_members_t callback, void *userdata);
+
+/* Why the directory did not answer, in a few words for a person. */
+const char *resolver_explain(int error);
 
 /* Names of uids: NAMES[i] for UIDS[i], NULL where there is none; valid during the call only. On an error N is
  * 0. */

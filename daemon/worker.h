@@ -13,9 +13,20 @@
 /* The longest message either side accepts: a million members with long names fit several times. */
 #define WORKER_MESSAGE_MAX (UINT32_C(64) << 20)
 
-/* In the worker: gives up the user, every capability and every way to get one back; bounds how many
- * descriptors and how much address space it can have; and makes it die with the daemon. Returns 0 or -errno.
- */
-int worker_confine(uint64_t files, uint64_t memory);
+struct worker_limits {
+        uint64_t files;     /* descriptors */
+        uint64_t memory;    /* bytes of address space */
+        uint64_t processor; /* seconds of it, in its whole life; 0: no limit */
+        int oom_score;      /* who is killed first when memory runs out: -1000 … 1000 */
+};
+
+/* In the worker: gives up the user, every capability and every way to get one back; bounds what it can use
+ * up; and makes it die with the daemon. Threads are all it can start then, and itself all it can send signals
+ * to. Returns 0 or -errno. */
+int worker_confine(const struct worker_limits *limits);
+
+/* A part of that: from now on the kernel refuses the system calls that neither a user database nor a relay
+ * has to do with. Needs no_new_privs. Returns 0, also on a kernel without such filters, or -errno. */
+int worker_filter_calls(void);
 
 #endif

@@ -63,6 +63,11 @@ static void trickle(void)
         }
 }
 
+static void say_text(const char *text)
+{
+        say_message((uint32_t)strlen(text), text);
+}
+
 /* So big that it comes in many pieces. */
 static void say_big(void)
 {
@@ -109,6 +114,10 @@ static void behave(const char *how)
                 say_message((uint32_t)strlen(ANSWER), ANSWER "uid 5\n");
         else if (strcmp(how, "cut") == 0)
                 say_message((uint32_t)strlen(ANSWER) - 1, ANSWER);
+        else if (strcmp(how, "everybody") == 0)
+                say_text("lockdown-members 1\nas-of 5\nuid 1-4294967294\nend\n");
+        else if (strcmp(how, "all-groups") == 0)
+                say_text("lockdown-members 1\nas-of 5\nexcept-gid 0-2097152\nend\n");
         else if (strcmp(how, "trickle") == 0)
                 trickle();
         else if (strcmp(how, "big") == 0)
@@ -240,9 +249,9 @@ static void test_faults(void **state)
                 const char *how;
                 int error;
         } cases[] = {
-                {"die", -EPIPE},       {"exit", -EPIPE},       {"short", -EPIPE},
-                {"garbage", -EBADMSG}, {"noise", -EBADMSG},    {"huge", -EBADMSG},
-                {"zero", -EBADMSG},    {"too-much", -EBADMSG}, {"cut", -EBADMSG},
+                {"die", -EPIPE},     {"exit", -EPIPE},      {"short", -EPIPE},      {"garbage", -EBADMSG},
+                {"noise", -EBADMSG}, {"huge", -EBADMSG},    {"zero", -EBADMSG},     {"too-much", -EBADMSG},
+                {"cut", -EBADMSG},   {"everybody", -E2BIG}, {"all-groups", -E2BIG},
         };
         struct fixture *f = *state;
 

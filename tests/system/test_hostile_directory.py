@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A directory module (NSS) that means harm, in the process that asks it: all it can take away is that what is known of the
+people is of today."""
+
+import os
+import subprocess
+import time
+
+import pytest
+
+import campaign
+import checks
+from checks import quick
+from lab import ALICE, MALLORY
+from netlab import Who, wait_for
+
+DORA = Who("dora", 2100, 2100, (2100,))
+EMIL = Who("emil", 2101, 2101, (2101,))
+NOBODY = Who("nobody", 65534, 65534, (65534,))
+CONFIGURATION = """\
+[Access]
+Order=root
+Lift=root
+
+[Profile far]
+Groups=remote
+
+[Profile staff]
+Groups=staff
+"""
+# An order waits two seconds for a directory that it has asked; the rest is for a loaded machine.
+USUAL = 8.0
+DEADLINE = 10.0
+MEMORY_MB = 400  # of the daemon, while it is sent as much as it takes
+
+
+class Directory:
+    """A lab whose users come from such a module, and what it is to do."""
+
+    def __init__(self, labs):
+        self.lab = labs(CONFIGURATION, start=False)
+        self.mode = self.lab.path("mode")
+        self.set("honest")
+        library = self.lab.path("lib", "libnss_hostile.so.2")
+        os.makedirs(os.path.dirname(library))
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", f'-DMODE_FILE="{self.mode}"', "-o", library,
+                        os.path.join(os.path.dirname(os.path.abspath(__file__)), "nss-hostile.c")], check=True)
+        self.lab.edit("nsswitch.conf", lambda t: t.replace("passwd: files", "passwd: files hostile").replace(
+            "group: files", "group: files hostile"))
+        self.lab.wrapper = ("/usr/bin/env", f"LD_LIBRARY_PATH={os.path.dirname(library)}")
+        self.lab.start()
+        self.edits = 0
+        self.lab.do("order", "far")
+        self.assert_covered()
+
+    def set(self, mode):
+        with open(self.mode + "+", "w", encoding="ascii") as f:
+            f.write(mode + "\n")
+        os.rename(self.mode + "+", self.mode)
+
+    def ask(self):
+        """Has the daemon ask the directory."""
+        self.edits += 1
+        self.lab.edit("group", lambda t: t + f"edit{self.edits}:x:{7000 + self.edits}:\n")
+
+    def known_since(self):
+        return self.lab.orders()["far"]["membership"]["as_of_usec"]
+
+    def problem(self):
+        return self.lab.orders()["far"]["membership"].get("problem", "")
+
+    def worker(self):
+        return self.lab.daemon.child("--resolver-worker")
+
+    def assert_covered(self, blocked=True):
+        for who in (DORA, EMIL):
+            assert quick(self.lab, who) is not blocked, who.name
+        assert quick(self.lab, MALLORY)
+
+
+@pytest.fixture(scope="module")
+def directory():
+    made = []
+
+    def make(*args, **kwargs):
+        from lab import Lab  # pylint: disable=import-outside-toplevel
+        made.append(Lab(*args, **kwargs))
+        return made[-1]
+
+    yield Directory(make)
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(autouse=True)
+def afterwards(directory):
+    """Whatever it did, an honest answer is taken up again."""
+    yield
+    lab = directory.lab
+    directory.set("honest")
+    directory.ask()
+    wait_for(lambda: not directory.problem(), 3 * DEADLINE, "an honest answer to be taken up", 0.1)
+    if "far" not in lab.orders():
+        lab.do("order", "far")
+    directory.assert_covered()
+    assert lab.orders()["far"]["subjects"]["users"] == 2
+
+
+def memory_mb(pid, name="VmHWM"):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        for line in f:
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) / 1024
+    raise AssertionError(name)
+
+
+def reset_high_water(pid):
+    with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as f:
+        f.write("5")
+
+
+def assert_orders_as_usual(directory):
+    """Of those who were known before, and of others."""
+    lab = directory.lab
+    took = {}
+    for profile, who in (("staff", ALICE), ("far", DORA)):
+        lab.do("lift", profile) if profile in lab.orders() else None  # pylint: disable=expression-not-assigned
+        assert quick(lab, who)
+        begun = time.monotonic()
+        lab.do("order", profile)
+        took[profile] = time.monotonic() - begun
+        assert not quick(lab, who)
+    lab.do("lift", "staff")
+    assert max(took.values()) < USUAL, took
+    return max(took.values())
+
+
+# They take until the deadline, or seconds on the way to their end.
+SLOW = [
+    ("hang", "it takes too long"),
+    ("spin", "it takes too long"),
+    ("eat", "the process that asks it died"),
+    ("many", "the process that asks it died"),
+]
+FAILURES = [
+    ("crash", "the process that asks it died"),
+    ("exit", "the process that asks it died"),
+    ("close", "the process that asks it died"),
+    ("garbage", "makes no sense"),
+    ("flood", "makes no sense"),
+    ("everybody", "names more people than can be true"),
+    ("unavailable", "did not answer for remote"),
+    ("again", "did not answer for remote"),
+    ("nobody", "there is no group remote"),
+]
+
+
+PLAYED = SLOW[:1] + campaign.choose(SLOW[1:], 1) + FAILURES
+
+
+@pytest.mark.parametrize("mode, says", PLAYED, ids=[mode for mode, _ in PLAYED])
+def test_what_fails_costs_nothing_but_freshness(directory, mode, says):
+    lab, daemon = directory.lab, directory.lab.daemon
+    reset_high_water(daemon.pid)
+    directory.set(mode)
+    directory.ask()
+    took = assert_orders_as_usual(directory)  # while it is being asked, as often as not
+    wait_for(lambda: says in directory.problem(), 3 * DEADLINE, f"the sentence with '{says}'", 0.1)
+    assert "people known before stay covered" in directory.problem() or "create it" in directory.problem()
+    assert says in lab.do("status", "--verbose")
+    directory.assert_covered()
+    assert lab.orders()["far"]["subjects"]["users"] == 2
+    assert daemon.running()
+    high = memory_mb(daemon.pid)
+    assert high < MEMORY_MB, f"{high:.0f} MB"
+    campaign.tell(f"directory that does '{mode}': order in {took:.2f} s at the most, daemon {high:.0f} MB")
+
+
+def test_names_and_numbers_that_lie(directory):
+    """Lines in a name, root and nobody at all among the members: only people become subjects."""
+    before = directory.known_since()
+    directory.set("names")
+    directory.ask()
+    wait_for(lambda: directory.known_since() != before, 3 * DEADLINE, "the answer", 0.1)
+    assert directory.lab.orders()["far"]["subjects"]["users"] == 2
+    directory.assert_covered()
+    assert checks.quick(directory.lab, Who("root", 0, 0, (0,)))
+
+
+def test_it_starts_no_processes(directory):
+    """Nothing that would outlive it, or fill up the machine."""
+    before = directory.known_since()
+    directory.set("fork")
+    directory.ask()
+    wait_for(lambda: directory.known_since() != before, 3 * DEADLINE, "the answer", 0.1)
+    worker = directory.worker()
+    with open(f"/proc/{worker}/task/{worker}/children", encoding="ascii") as f:
+        assert not f.read().split()
+
+
+def test_it_ends_nobody(directory):
+    """Not even those that run as the same user."""
+    victim = directory.lab.host.popen(["/bin/sleep", "600"], NOBODY)
+    before = directory.known_since()
+    directory.set(f"kill {victim.pid}")
+    directory.ask()
+    wait_for(lambda: directory.known_since() != before, 3 * DEADLINE, "the answer", 0.1)
+    assert victim.poll() is None
+    done = directory.lab.host.run(["/bin/kill", "-KILL", str(victim.pid)], NOBODY)  # which this user may, otherwise
+    assert done.returncode == 0, done.stderr
+    victim.wait(10)
+
+
+def test_it_dies_before_anybody_else(directory):
+    """When the machine's memory runs out; and it cannot take all of it by itself."""
+    directory.ask()
+    worker = wait_for(directory.worker, 10.0, "the worker")
+    with open(f"/proc/{worker}/oom_score_adj", encoding="ascii") as f:
+        assert f.read().strip() == "1000"
+    with open(f"/proc/{worker}/limits", encoding="ascii") as f:
+        limits = {line[:25].strip(): line[25:].split() for line in f}
+    assert int(limits["Max address space"][0]) <= 1 << 30, limits["Max address space"]
+    assert limits["Max core file size"][0] == "0" and limits["Max file size"][0] == "0"
+    assert int(limits["Max cpu time"][0]) <= 60
