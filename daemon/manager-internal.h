@@ -82,7 +82,7 @@ struct lockdown {
 
 struct manager {
         sd_event *event;
-        char *configuration_dir, *executable;
+        char *configuration_dir, *state_dir, *executable;
         struct notifier *notifier; /* borrowed */
         int lock_fd;               /* held for life: one daemon at a time */
         struct nft *nft;
@@ -94,6 +94,8 @@ struct manager {
         char *second_problem;            /* … because */
         struct resolver *resolver;
         struct store *store;
+        char *state_problem;       /* the store is one that holds nothing, because … */
+        struct problems damage;    /* found in files of ours since the start, a sentence each */
         struct sessions *sessions; /* may be NULL */
         struct units *units;       /* likewise */
         struct remote *remote;     /* logins from outside that are being ended */
@@ -140,6 +142,20 @@ void manager_notify(struct manager *m, const char *profile, const char *state);
 void manager_update_status(struct manager *m);
 /* Replaces *WHERE by a formatted sentence (NULL format: by NULL). */
 void set_problem(char **where, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- manager-state.c ---- */
+/* Makes sure that no other daemon runs, and that the directory of the control socket is ours alone. */
+int manager_take_lock(struct manager *m, const char *runtime, char **ret_error);
+/* Without a state directory that can be used the daemon goes on without one; only -ENOMEM. */
+int manager_open_store(struct manager *m);
+/* Tries that again, if it has to; then what had been saved is in force again. */
+void manager_retry_store(struct manager *m);
+/* To the journal, and into each status from now on. */
+void manager_report_damage(struct manager *m, const struct problems *problems);
+
+/* ---- manager-start.c ---- */
+/* What is saved and not in force, once the state directory can be used after all. */
+void manager_restore_late(struct manager *m);
 
 /* ---- manager-members.c ---- */
 /* Asks the directory for L's people. CALLBACK (may be NULL) comes once, when the answer (or error) has been

@@ -7,12 +7,6 @@
 
 /* Bringing back what was in force: before anything that may take time or fail for other reasons. */
 
-static void report_damage(const struct problems *problems)
-{
-        for (size_t i = 0; i < problems->n; i++)
-                audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "%s", problems->items[i]);
-}
-
 /* The configuration's plan for this name, if it is about a configured profile; else the order's own. */
 static struct lockdown *entry_for(struct manager *m, const struct order *o, const struct config *c)
 {
@@ -23,11 +17,13 @@ static struct lockdown *entry_for(struct manager *m, const struct order *o, cons
 
 static void load_members(struct lockdown *l)
 {
+        _cleanup_problems_ struct problems problems = {0};
         struct membership members = {0};
-        int r = store_load_membership(l->manager->store, l->name, &members);
+        int r = store_load_membership(l->manager->store, l->name, &members, &problems);
 
+        manager_report_damage(l->manager, &problems);
         if (r < 0) {
-                if (r != -ENOENT)
+                if (r != -ENOENT && r != -EBADMSG && r != -ENOMEDIUM)
                         audit(AUDIT_DAMAGED, LOG_WARNING, l->order, NULL,
                               "%s: the saved list of its people is unusable: %s", l->name, strerror(-r));
                 return;
@@ -156,8 +152,10 @@ static void restore_order(struct manager *m, struct order *o, const struct nft_t
                 order_free(o);
                 return;
         }
-        l = manager_find(m, o->profile->name) ? NULL : entry_for(m, o, c);
-        if (!l) {
+        l = manager_find(m, o->profile->name);
+        if (!l)
+                l = entry_for(m, o, c);
+        if (!l || l->order) {
                 audit_log(LOG_ERR, "a second saved order for %s (%s) is ignored", o->profile->name, o->id);
                 order_free(o);
                 return;
@@ -308,7 +306,7 @@ static int restore_all(struct manager *m, const struct config *c, char **ret_err
         if (r < 0) /* go on: what the kernel holds is still taken over */
                 audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "the saved orders could not be read: %s",
                       strerror(-r));
-        report_damage(&problems);
+        manager_report_damage(m, &problems);
         for (size_t i = 0; i < n_orders; i++)
                 restore_order(m, orders[i], find_table(tables, n_tables, orders[i]->profile->name), c);
         free(orders);
@@ -344,9 +342,37 @@ static void load_removed(struct manager *m)
 {
         _cleanup_problems_ struct problems problems = {0};
 
+        if (m->state_problem)
+                return;
         (void)store_load_removed(m->store, &problems);
-        report_damage(&problems);
+        manager_report_damage(m, &problems);
         manager_record_soon(m);
+}
+
+void manager_restore_late(struct manager *m)
+{
+        _cleanup_problems_ struct problems problems = {0};
+        struct order **orders = NULL;
+        size_t n = 0;
+        int r = store_load_orders(m->store, &orders, &n, &problems);
+
+        if (r < 0)
+                audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "the saved orders could not be read: %s",
+                      strerror(-r));
+        manager_report_damage(m, &problems);
+        for (size_t i = 0; i < n; i++) {
+                const struct lockdown *l = manager_find(m, orders[i]->profile->name);
+
+                if (l && l->order && strcmp(l->order->id, orders[i]->id) == 0)
+                        order_free(orders[i]); /* taken over as a recovered one */
+                else
+                        restore_order(m, orders[i], NULL, m->config);
+        }
+        free(orders);
+        load_removed(m);
+        manager_refresh_all(m);
+        manager_verify_soon(m);
+        manager_update_status(m);
 }
 
 int manager_start(struct manager *m, char **ret_error)

@@ -163,6 +163,8 @@ void manager_update_status(struct manager *m)
                 fprintf(f, "no lockdown in force, %zu staged", m->n_lockdowns);
         if (m->config_problem)
                 fprintf(f, "; CONFIGURATION NOT IN FORCE: %s", m->config_problem);
+        if (m->state_problem)
+                fprintf(f, "; SAVED ORDERS NOT KNOWN: %s", m->state_problem);
         if (fflush(f) != 0)
                 return;
         for (char *c = text; *c; c++)
@@ -212,6 +214,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
         struct manager *m = userdata;
 
         (void)usec;
+        manager_retry_store(m);
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 
@@ -311,25 +314,6 @@ static int add_timers(struct manager *m)
 
 /* ---- life ---- */
 
-/* One daemon at a time: the lock is on an inode of the runtime directory and ends with the process. */
-static int take_lock(struct manager *m, const char *runtime, char **ret_error)
-{
-        _cleanup_free_ char *path = NULL;
-
-        if (mkdir(runtime, 0755) < 0 && errno != EEXIST)
-                return set_problem(ret_error, "cannot create %s: %s", runtime, strerror(errno)), -errno;
-        if (asprintf(&path, "%s/lock", runtime) < 0)
-                return -ENOMEM;
-        m->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (m->lock_fd < 0)
-                return set_problem(ret_error, "cannot open %s: %s", path, strerror(errno)), -errno;
-        if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0)
-                return set_problem(ret_error, "another lockdownd is running (it holds %s): stop it first",
-                                   path),
-                       -EBUSY;
-        return 0;
-}
-
 static void on_tables_changed(void *userdata, const char *program, uint32_t pid)
 {
         manager_check_tables(userdata, program, pid);
@@ -393,10 +377,10 @@ int manager_socket(const struct manager *m)
 
 static int open_edges(struct manager *m, const struct manager_paths *paths, char **ret_error)
 {
-        int r = take_lock(m, paths->runtime, ret_error);
+        int r = manager_take_lock(m, paths->runtime, ret_error);
 
         if (r >= 0)
-                r = store_open(paths->state, &m->store, ret_error);
+                r = manager_open_store(m);
         if (r >= 0)
                 r = open_nft(m, paths->kept_socket, ret_error);
         if (r < 0)
@@ -452,9 +436,10 @@ int manager_new(sd_event *event, const struct manager_paths *paths, struct manag
         m->started_at = now.realtime;
         m->clock_set_at = now.boottime;
         m->configuration_dir = strdup(paths->configuration);
+        m->state_dir = strdup(paths->state);
         m->executable = strdup(paths->executable);
         m->config = config_new_default();
-        if (!m->configuration_dir || !m->executable || !m->config)
+        if (!m->configuration_dir || !m->state_dir || !m->executable || !m->config)
                 return -ENOMEM;
         r = open_edges(m, paths, ret_error);
         if (r < 0) {
@@ -508,6 +493,9 @@ struct manager *manager_free(struct manager *m)
         free(m->config_problem);
         namespaces_clear(&m->others);
         free(m->configuration_dir);
+        free(m->state_dir);
+        free(m->state_problem);
+        problems_clear(&m->damage);
         free(m->executable);
         if (m->lock_fd >= 0)
                 close(m->lock_fd);

@@ -379,6 +379,10 @@ static json_t *daemon_warnings(const struct manager *m)
                 warn(list,
                      "the journal is incomplete: %" PRIu64 " entries were lost since lockdownd was started",
                      backlog.lost);
+        if (m->state_problem)
+                warn(list, "%s: saved orders are not known, and none can be saved", m->state_problem);
+        for (size_t i = 0; i < m->damage.n; i++)
+                warn(list, "%s", m->damage.items[i]);
         if (!nft_owns_tables(m->nft))
                 warn(list, "this kernel has no owned tables (needs 6.9): another program's flush can remove "
                            "the block "

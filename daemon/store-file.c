@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -65,6 +66,8 @@ int file_replace(int dir_fd, const char *name, const void *data, size_t size)
         char temporary[TEMPORARY_NAME_SIZE];
         int fd = -1, r;
 
+        if (dir_fd < 0)
+                return -ENOMEDIUM;
         r = create_temporary(dir_fd, temporary, &fd);
         if (r < 0)
                 return r;
@@ -80,19 +83,58 @@ int file_replace(int dir_fd, const char *name, const void *data, size_t size)
 
 int file_remove(int dir_fd, const char *name)
 {
+        if (dir_fd < 0)
+                return -ENOMEDIUM;
         if (unlinkat(dir_fd, name, 0) < 0)
                 return errno == ENOENT ? 0 : -errno;
         return fsync(dir_fd) < 0 ? -errno : 0;
 }
 
-static int not_ours(char **ret_why, const char *why)
+__attribute__((format(printf, 2, 3))) static int not_ours(char **ret_why, const char *format, ...)
 {
-        char *copy = strdup(why);
+        va_list ap;
+        char *why;
+        int n;
 
-        if (!copy)
+        va_start(ap, format);
+        n = vasprintf(&why, format, ap);
+        va_end(ap);
+        if (n < 0)
                 return -ENOMEM;
-        *ret_why = copy;
+        *ret_why = why;
         return -EBADMSG;
+}
+
+/* Its content is as good as a word of its owner's. (Of links to it, or of a mode that lets others write,
+ * nobody could make use: the directory is ours alone.) */
+static int check_owner(const struct stat *st, char **ret_why)
+{
+        return st->st_uid == geteuid() ? 0 : not_ours(ret_why, "it belongs to uid %u", st->st_uid);
+}
+
+static int open_file(int dir_fd, const char *name, int *ret_fd, char **ret_why)
+{
+        struct stat st;
+        int fd, r;
+
+        if (dir_fd < 0)
+                return -ENOMEDIUM;
+        /* O_NONBLOCK: a FIFO in this place must not hold up the daemon. */
+        fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        r = -errno;
+        if (fd >= 0) {
+                *ret_fd = fd;
+                return 0;
+        }
+        if (r == -ELOOP)
+                return not_ours(ret_why, "it is a symbolic link");
+        if (r == -ENXIO)
+                return not_ours(ret_why, "it is not a regular file"); /* a socket */
+        /* Without the capability to read everything, another user's file shows like this. */
+        if (r == -EACCES && fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            check_owner(&st, ret_why) < 0)
+                return -EBADMSG;
+        return r;
 }
 
 /* Reads until the end or MAX + 1 bytes, whatever fstat() said: the file may grow meanwhile. */
@@ -136,18 +178,16 @@ int file_read(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_
         size_t size = 0;
         int r;
 
-        /* O_NONBLOCK: a FIFO in this place must not hold up the daemon. */
-        fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-        if (fd < 0 && errno == ELOOP)
-                return not_ours(ret_why, "it is a symbolic link");
-        if (fd < 0 && errno == ENXIO)
-                return not_ours(ret_why, "it is not a regular file"); /* a socket */
-        if (fd < 0)
-                return -errno;
+        r = open_file(dir_fd, name, &fd, ret_why);
+        if (r < 0)
+                return r;
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (!S_ISREG(st.st_mode))
                 return not_ours(ret_why, "it is not a regular file");
+        r = check_owner(&st, ret_why);
+        if (r < 0)
+                return r;
         if (st.st_size > (off_t)max)
                 return not_ours(ret_why, "it is too large");
 
@@ -175,7 +215,7 @@ int file_open_listing(int dir_fd, DIR **ret)
         DIR *d;
 
         if (fd < 0)
-                return -errno;
+                return dir_fd < 0 ? -ENOMEDIUM : -errno;
         d = fdopendir(fd);
         if (!d)
                 return -errno;

@@ -45,13 +45,13 @@ struct store {
 
 const char *store_dir_name(enum store_dir dir);
 
-/* ---- store-file.c: files by descriptor of their directory ---- */
+/* ---- store-file.c: files by descriptor of their directory; -1: there is none, all answer -ENOMEDIUM ---- */
 
 /* Replaces NAME by DATA, or leaves everything as it was: temporary, fsync, rename, fsync of the directory. */
 int file_replace(int dir_fd, const char *name, const void *data, size_t size);
 /* Reads a regular file, followed by a NUL that SIZE does not count. -ENOENT; -EBADMSG, with a phrase in
- * RET_WHY that continues "… is damaged: ", for what is not a regular file or larger than MAX; another -errno.
- * Both results are allocated. */
+ * RET_WHY that continues "… is damaged: ", for what is not a regular file of ours or larger than MAX; another
+ * -errno. Both results are allocated. */
 int file_read(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_size, char **ret_why);
 int file_remove(int dir_fd, const char *name); /* and fsync; no error if it is not there */
 void file_remove_temporaries(int dir_fd);

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define DAMAGED_NAME_SIZE 256
+#define WHY_SIZE 64
+#define NAME_SIZE 64
 
 static const char *const dir_names[_DIR_MAX] = {
         [DIR_ORDERS] = "orders",   [DIR_HISTORY] = "history", [DIR_ATTEMPTS] = "attempts",
@@ -33,6 +35,18 @@ bool store_id_valid(const char *id)
 
 /* ---- opening ---- */
 
+static int rename_new(int from_fd, const char *from, int to_fd, const char *to)
+{
+        if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
+                return 0;
+        if (errno != EINVAL && errno != ENOSYS)
+                return -errno;
+        /* A file system without RENAME_NOREPLACE: nobody but us writes here, so looking first will do. */
+        if (faccessat(to_fd, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+                return -EEXIST;
+        return renameat(from_fd, from, to_fd, to) < 0 ? -errno : 0;
+}
+
 __attribute__((format(printf, 3, 4))) static int refuse(char **ret_error, int r, const char *format, ...)
 {
         va_list ap;
@@ -46,57 +60,99 @@ __attribute__((format(printf, 3, 4))) static int refuse(char **ret_error, int r,
         return r;
 }
 
-/* Only we may write there: whoever else can would decide who is blocked. PATH is for the sentence. */
-static int check_dir(int fd, const char *path, char **ret_error)
+/* What is found in place of a directory of ours. -EUCLEAN: it is not ours, WHY continues "… cannot be used:
+ * ". PATH is for sentences. */
+static int check_dir(int fd, const char *path, char why[static WHY_SIZE], struct problems *problems)
 {
         struct stat st;
 
         if (fstat(fd, &st) < 0)
-                return refuse(ret_error, -errno, "%s cannot be examined: %s", path, strerror(errno));
-        if (st.st_uid != geteuid())
-                return refuse(ret_error, -EPERM,
-                              "%s belongs to uid %u, not to lockdownd's own (%u): check who made it, then "
-                              "chown it",
-                              path, st.st_uid, geteuid());
-        if (st.st_mode & (S_IWGRP | S_IWOTH))
-                return refuse(
-                        ret_error, -EPERM,
-                        "%s can be written to by others (mode %04o): check what is in it, then chmod it "
-                        "to 0700",
-                        path, st.st_mode & 07777U);
-        /* It says who is under suspicion: nobody else's to read. */
+                return -errno;
+        if (st.st_uid != geteuid()) {
+                snprintf(why, WHY_SIZE, "it belongs to uid %u", st.st_uid);
+                return -EUCLEAN;
+        }
+        /* It says who is under suspicion: nobody else's to read. And who could write there decided who is
+         * blocked. What is in it is taken as it stands all the same: orders that somebody wrote block people,
+         * orders that are not read set them free. */
         if ((st.st_mode & 07777) != 0700 && fchmod(fd, 0700) < 0)
-                return refuse(ret_error, -errno, "the mode of %s cannot be set to 0700: %s", path,
-                              strerror(errno));
+                return -errno;
+        if ((st.st_mode & (S_IWGRP | S_IWOTH)) && problems)
+                problems_add(problems,
+                             "others could write to %s (mode %04o): what is in it is taken as it stands, and "
+                             "nobody else can now; check it",
+                             path, st.st_mode & 07777U);
         return 0;
 }
 
-static int open_dir(int at, const char *name, const char *path, int *ret_fd, char **ret_error)
+static int try_dir(int at, const char *name, const char *path, int *ret_fd, char why[static WHY_SIZE],
+                   struct problems *problems)
 {
         _cleanup_close_ int fd = -1;
+        struct stat st;
         int r;
 
         if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
-                return refuse(ret_error, -errno, "%s cannot be created: %s", path, strerror(errno));
+                return -errno;
         fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0) {
-                struct stat st;
-
                 r = -errno;
-                /* O_NOFOLLOW together with O_DIRECTORY says ENOTDIR of a symlink. */
-                if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
-                        return refuse(
-                                ret_error, -ELOOP,
-                                "%s is a symbolic link; lockdownd keeps its state in a directory of its "
-                                "own: remove the link",
-                                path);
-                return refuse(ret_error, r, "%s cannot be opened: %s", path, strerror(-r));
+                if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                        return r;
+                if (S_ISDIR(st.st_mode) && st.st_uid == geteuid())
+                        return r;
+                if (S_ISDIR(st.st_mode))
+                        snprintf(why, WHY_SIZE, "it belongs to uid %u", st.st_uid);
+                else
+                        snprintf(why, WHY_SIZE, "it is %s",
+                                 S_ISLNK(st.st_mode) ? "a symbolic link" : "no directory");
+                return -EUCLEAN;
         }
-        r = check_dir(fd, path, ret_error);
+        r = check_dir(fd, path, why, problems);
         if (r < 0)
                 return r;
         *ret_fd = TAKE_FD(fd);
         return 0;
+}
+
+/* Out of the way, beside its place: what is not ours is kept, whatever it is. */
+static int move_aside(int at, const char *name, char as[static NAME_SIZE])
+{
+        struct timespec now;
+        int r = -EEXIST;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        for (unsigned i = 0; r == -EEXIST && i < 1000; i++) {
+                snprintf(as, NAME_SIZE, "%s.aside.%" PRIi64 "%s%.0u", name, (int64_t)now.tv_sec, i ? "." : "",
+                         i);
+                r = rename_new(at, name, at, as);
+        }
+        return r;
+}
+
+static int open_dir(int top, const char *dir, const char *name, int *ret_fd, struct problems *problems,
+                    char **ret_error)
+{
+        _cleanup_free_ char *path = NULL;
+        char why[WHY_SIZE] = "", as[NAME_SIZE];
+        int r;
+
+        if (asprintf(&path, "%s/%s", dir, name) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        r = try_dir(top, name, path, ret_fd, why, problems);
+        if (r == -EUCLEAN) {
+                r = move_aside(top, name, as);
+                if (r < 0)
+                        return refuse(ret_error, r, "%s cannot be used: %s; it could not be set aside: %s",
+                                      path, why, strerror(-r));
+                if (problems)
+                        problems_add(problems, "%s cannot be used: %s; it was set aside as %s/%s", path, why,
+                                     dir, as);
+                r = try_dir(top, name, path, ret_fd, why, problems);
+        }
+        return r < 0 ? refuse(ret_error, r, "%s cannot be used: %s", path, strerror(-r)) : 0;
 }
 
 /* "state//" names the directory behind a symlink: the last component must be bare to be checked. */
@@ -109,7 +165,23 @@ static char *without_trailing_slashes(const char *dir)
         return strndup(dir, n);
 }
 
-static int open_all(struct store *s, const char *dir, char **ret_error)
+/* The one that everything is in cannot be set aside: its neighbours are not ours. */
+static int open_top(const char *dir, int *ret_fd, struct problems *problems, char **ret_error)
+{
+        char why[WHY_SIZE] = "";
+        int r = try_dir(AT_FDCWD, dir, dir, ret_fd, why, problems);
+
+        if (r == -EUCLEAN)
+                return refuse(
+                        ret_error, r,
+                        "the state directory %s cannot be used: %s; lockdownd needs a directory of its own, "
+                        "with nobody else's rights",
+                        dir, why);
+        return r < 0 ? refuse(ret_error, r, "the state directory %s cannot be used: %s", dir, strerror(-r))
+                     : 0;
+}
+
+static int open_all(struct store *s, const char *dir, struct problems *problems, char **ret_error)
 {
         _cleanup_free_ char *top = without_trailing_slashes(dir);
         _cleanup_close_ int top_fd = -1;
@@ -117,35 +189,51 @@ static int open_all(struct store *s, const char *dir, char **ret_error)
 
         if (!top)
                 return -ENOMEM;
-        r = open_dir(AT_FDCWD, top, top, &top_fd, ret_error);
-        for (enum store_dir d = 0; r == 0 && d < _DIR_MAX; d++) {
-                _cleanup_free_ char *path = NULL;
-
-                if (asprintf(&path, "%s/%s", top, dir_names[d]) < 0) {
-                        path = NULL;
-                        return -ENOMEM;
-                }
-                r = open_dir(top_fd, dir_names[d], path, &s->fds[d], ret_error);
-        }
+        r = open_top(top, &top_fd, problems, ret_error);
+        for (enum store_dir d = 0; r == 0 && d < _DIR_MAX; d++)
+                r = open_dir(top_fd, top, dir_names[d], &s->fds[d], problems, ret_error);
         if (r == 0 && fsync(top_fd) < 0)
-                r = refuse(ret_error, -errno, "%s cannot be written: %s", top, strerror(errno));
+                r = refuse(ret_error, -errno, "the state directory %s cannot be written: %s", top,
+                           strerror(errno));
         return r;
 }
 
-int store_open(const char *dir, struct store **ret, char **ret_error)
+struct store *store_new_without(void)
 {
-        _cleanup_(store_closep) struct store *s = calloc(1, sizeof(*s));
-        int r;
+        struct store *s = calloc(1, sizeof(*s));
 
-        if (!s)
-                return -ENOMEM;
-        for (enum store_dir d = 0; d < _DIR_MAX; d++)
+        for (enum store_dir d = 0; s && d < _DIR_MAX; d++)
                 s->fds[d] = -1;
-        r = open_all(s, dir, ret_error);
-        if (r < 0)
+        return s;
+}
+
+static void close_all(struct store *s)
+{
+        for (enum store_dir d = 0; d < _DIR_MAX; d++)
+                if (s->fds[d] >= 0)
+                        close(TAKE_FD(s->fds[d]));
+}
+
+int store_reopen(struct store *s, const char *dir, struct problems *problems, char **ret_error)
+{
+        int r = open_all(s, dir, problems, ret_error);
+
+        if (r < 0) {
+                close_all(s);
                 return r;
+        }
         for (enum store_dir d = 0; d < _DIR_MAX; d++)
                 file_remove_temporaries(s->fds[d]);
+        return 0;
+}
+
+int store_open(const char *dir, struct store **ret, struct problems *problems, char **ret_error)
+{
+        _cleanup_(store_closep) struct store *s = store_new_without();
+        int r = s ? store_reopen(s, dir, problems, ret_error) : -ENOMEM;
+
+        if (r < 0)
+                return r;
         *ret = TAKE_PTR(s);
         return 0;
 }
@@ -154,9 +242,7 @@ struct store *store_close(struct store *s)
 {
         if (!s)
                 return NULL;
-        for (enum store_dir d = 0; d < _DIR_MAX; d++)
-                if (s->fds[d] >= 0)
-                        close(s->fds[d]);
+        close_all(s);
         for (size_t i = 0; i < s->n_pending; i++)
                 free(s->pending[i]);
         free(s);
@@ -173,18 +259,6 @@ static void plain_name(const char *name, char *ret, size_t size)
         for (i = 0; i + 1 < size && name[i]; i++)
                 ret[i] = isalnum((unsigned char)name[i]) || strchr("._-", name[i]) ? name[i] : '?';
         ret[i] = '\0';
-}
-
-static int rename_new(int from_fd, const char *from, int to_fd, const char *to)
-{
-        if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
-                return 0;
-        if (errno != EINVAL && errno != ENOSYS)
-                return -errno;
-        /* A file system without RENAME_NOREPLACE: nobody but us writes here, so looking first will do. */
-        if (faccessat(to_fd, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-                return -EEXIST;
-        return renameat(from_fd, from, to_fd, to) < 0 ? -errno : 0;
 }
 
 static int move_to_damaged(struct store *s, enum store_dir dir, const char *name, const char *plain,
@@ -248,7 +322,8 @@ int store_save_membership(struct store *s, const char *profile, const struct mem
         return file_replace(s->fds[DIR_MEMBERS], profile, text, size);
 }
 
-int store_load_membership(struct store *s, const char *profile, struct membership *ret)
+int store_load_membership(struct store *s, const char *profile, struct membership *ret,
+                          struct problems *problems)
 {
         _cleanup_free_ char *text = NULL, *why = NULL;
         size_t size;
@@ -260,7 +335,7 @@ int store_load_membership(struct store *s, const char *profile, struct membershi
         if (r == 0)
                 r = membership_parse(text, size, ret);
         if (r == -EBADMSG)
-                store_set_aside(s, DIR_MEMBERS, profile, why ? why : "its text is damaged", NULL);
+                store_set_aside(s, DIR_MEMBERS, profile, why ? why : "its text is damaged", problems);
         return r;
 }
 

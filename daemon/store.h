@@ -26,10 +26,16 @@
 
 struct store;
 
-/* Creates the directories (0700) where they are missing, and takes away what others may read; temporary files
- * left by a crash are removed. Refuses with a sentence in RET_ERROR (the caller frees) a symlink in place of
- * a directory (-ELOOP), and a directory that others own or may write to (-EPERM). */
-int store_open(const char *dir, struct store **ret, char **ret_error);
+/* Creates the directories (0700) where they are missing; temporary files left by a crash are removed. A
+ * directory that others had rights to is ours alone afterwards, and what stands in the place of one of the
+ * inner ones (a symlink, somebody else's directory) is set aside beside it; PROBLEMS (may be NULL) has a
+ * sentence for each. -EUCLEAN, or another -errno, and a sentence in RET_ERROR (the caller frees), if DIR
+ * itself is none of ours. */
+int store_open(const char *dir, struct store **ret, struct problems *problems, char **ret_error);
+/* One that holds nothing, and answers everything with -ENOMEDIUM. NULL: no memory. */
+struct store *store_new_without(void);
+/* Makes one of that kind one that holds DIR. As store_open(); on failure it stays as it is. */
+int store_reopen(struct store *s, const char *dir, struct problems *problems, char **ret_error);
 struct store *store_close(struct store *s); /* returns NULL */
 
 /* Writes orders/ID.json, or the history file for a finished order and then removes orders/ID.json. -errno
@@ -87,8 +93,10 @@ int store_save_attempts(struct store *s, const char *id, const struct attempts *
 int store_load_attempts(struct store *s, const char *id, struct attempts *ret);
 
 int store_save_membership(struct store *s, const char *profile, const struct membership *m);
-/* -ENOENT: none kept; -EBADMSG: damaged (set aside); -EINVAL (all three): not a profile's name. */
-int store_load_membership(struct store *s, const char *profile, struct membership *ret);
+/* -ENOENT: none kept; -EBADMSG: damaged (set aside, with a sentence in PROBLEMS, which may be NULL); -EINVAL
+ * (all three): not a profile's name. */
+int store_load_membership(struct store *s, const char *profile, struct membership *ret,
+                          struct problems *problems);
 bool store_has_membership(struct store *s, const char *profile);
 /* No error if there is none. */
 int store_drop_membership(struct store *s, const char *profile);

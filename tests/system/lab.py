@@ -370,9 +370,10 @@ class Lab:
             f.write(changed)
         os.rename(path + "+", path)
 
-    def start(self, wait=True):
+    def start(self, wait=True, mode=0o755):
+        """MODE: of the directory of its socket."""
         os.makedirs(self.path("run/lockdownd"), exist_ok=True)
-        os.chmod(self.path("run/lockdownd"), 0o755)
+        os.chmod(self.path("run/lockdownd"), mode)
         self.daemon = Daemon(self, self.wrapper)
         if wait:
             self.daemon.wait_ready(60.0 if self.wrapper else 10.0)

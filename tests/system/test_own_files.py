@@ -8,12 +8,17 @@ import pytest
 
 import checks
 from checks import quick
-from lab import ALICE, CONFIGURATION, MALLORY, OPERATOR
+from lab import ALICE, CAROL, CONFIGURATION, MALLORY, OPERATOR
 
 
 @pytest.fixture
 def own(labs):
     return labs(CONFIGURATION)
+
+
+def _status(own):
+    """Whether anything is in force or not."""
+    return own.ctl("status", "--verbose").stdout
 
 
 def _file(own):
@@ -69,7 +74,7 @@ def test_what_others_can_write_is_no_configuration(own, spoil, says):
     assert done.returncode == 1 and says in done.stderr, done.stderr
     check = own.host.run([own.lockdownd, "--check"], env=own.environment())
     assert check.returncode != 0 and says in check.stderr, check.stderr
-    assert says in own.do("status", "--verbose")
+    assert says in _status(own)
     assert own.ctl("lift", "staff", who=OPERATOR).returncode == 0  # [Access] as before
     own.do("order", "staff")
     identity = own.orders()["staff"]["id"]
@@ -78,7 +83,7 @@ def test_what_others_can_write_is_no_configuration(own, spoil, says):
     own.start()
     assert own.orders()["staff"]["id"] == identity
     checks.assert_blocked(own, ALICE, ("tcp", "udp"))
-    assert says in own.daemon.said() and says in own.do("status", "--verbose")
+    assert says in own.daemon.said() and says in _status(own)
     assert own.ctl("lift", "staff", who=OPERATOR).returncode == 4
     own.do("lift", "staff")
     assert quick(own, ALICE)
@@ -93,8 +98,143 @@ def test_a_link_of_a_configuration_management(own):
     checks.assert_blocked(own, ALICE, ("udp",))
     own.daemon.end()
     own.start()
-    assert "not in force" not in own.do("status")
+    assert "not in force" not in _status(own)
     os.unlink(own.path("elsewhere/lockdownd.conf"))  # not the same as no configuration at all
     done = own.ctl("reload")
     assert done.returncode == 1 and "lockdownd.conf: is a symbolic link that leads to nothing" in done.stderr, done.stderr
+    assert not quick(own, ALICE)
+
+
+# --- the state directory, and that of the control socket ---
+
+def _stop(own):
+    """An order is in force and saved; the daemon is gone, and so is what the kernel knew."""
+    own.do("order", "staff", "--for", "8h", "--reason", "IR-42")
+    identity = own.orders()["staff"]["id"]
+    own.reboot()
+    return identity
+
+
+def _state(own, *names):
+    return own.path("state", *names)
+
+
+def _asides(own, name):
+    return [n for n in os.listdir(_state(own)) if n.startswith(name + ".aside.")]
+
+
+def _told(own, *sentences):
+    status = _status(own)
+    for sentence in sentences:
+        assert sentence in own.daemon.said(), own.daemon.said()
+        assert sentence in status, status
+
+
+def test_directories_that_others_have_rights_to(own):
+    """What is not the daemon's is set aside and told, whatever it is; the order is in force again."""
+    identity = _stop(own)
+    shutil.rmtree(_state(own, "attempts"))
+    os.symlink(own.path("elsewhere"), _state(own, "attempts"))
+    os.chown(_state(own, "history"), MALLORY.uid, MALLORY.gid)
+    shutil.rmtree(_state(own, "damaged"))
+    os.mkfifo(_state(own, "damaged"))
+    os.chmod(_state(own, "orders"), 0o777)
+    own.start()
+    _told(own, "attempts cannot be used: it is a symbolic link; it was set aside as ",
+          f"history cannot be used: it belongs to uid {MALLORY.uid}; it was set aside as ",
+          "damaged cannot be used: it is no directory; it was set aside as ",
+          "orders (mode 0777): what is in it is taken as it stands, and nobody else can now; check it")
+    assert all(len(_asides(own, name)) == 1 for name in ("attempts", "history", "damaged"))
+    assert os.stat(_state(own, "orders")).st_mode & 0o7777 == 0o700
+    assert own.orders()["staff"]["id"] == identity
+    checks.assert_blocked(own, ALICE, ("tcp", "udp"))
+    own.do("lift", "staff")
+    assert "IR-42" in own.do("history")
+    own.daemon.end()
+    own.start()
+    assert "cannot be used" not in own.daemon.said() + _status(own)
+
+
+def test_files_of_others(own):
+    """An order that somebody else wrote is none; a list of people that somebody else wrote is asked for anew."""
+    identity = _stop(own)
+    other = "0" * 32
+    with open(_state(own, "orders", identity + ".json"), encoding="utf-8") as f:
+        text = f.read()
+    with open(_state(own, "orders", other + ".json"), "w", encoding="utf-8") as f:
+        f.write(text.replace(identity, other).replace('"staff"', '"contractors"'))
+    os.chown(f.name, MALLORY.uid, MALLORY.gid)
+    os.chown(_state(own, "members", "staff"), MALLORY.uid, MALLORY.gid)
+    os.link(_state(own, "orders", identity + ".json"), own.path("backup.json"))  # as some backups do: no reason
+    os.mkfifo(_state(own, "orders", "1" * 32 + ".json"))
+    os.symlink("/etc/passwd", _state(own, "orders", "2" * 32 + ".json"))
+    own.start()
+    checks.wait_blocked(own, ALICE)
+    assert list(own.orders()) == ["staff"] and own.orders()["staff"]["id"] == identity
+    _told(own, f"orders/{other}.json cannot be used: it belongs to uid {MALLORY.uid}; it was set aside as damaged/",
+          f"members/staff cannot be used: it belongs to uid {MALLORY.uid}; it was set aside as damaged/",
+          f"orders/{'1' * 32}.json cannot be used: it is not a regular file; it was set aside as damaged/",
+          f"orders/{'2' * 32}.json cannot be used: it is a symbolic link; it was set aside as damaged/")
+    assert len(os.listdir(_state(own, "damaged"))) == 4
+    own.do("extend", "staff", "--for", "9h")
+    with open(own.path("backup.json"), encoding="utf-8") as f:
+        assert f.read() == text
+
+
+def _give_away(own):
+    os.chown(_state(own), MALLORY.uid, MALLORY.gid)
+    return lambda: os.chown(_state(own), 0, 0)
+
+
+def _symlink(own):
+    os.rename(_state(own), own.path("moved"))
+    os.symlink(own.path("moved"), _state(own))
+
+    def put_right():
+        os.unlink(_state(own))
+        os.rename(own.path("moved"), _state(own))
+
+    return put_right
+
+
+@pytest.mark.parametrize("spoil, says", [
+    (_give_away, f"cannot be used: it belongs to uid {MALLORY.uid}; "),
+    (_symlink, "cannot be used: it is a symbolic link; "),
+], ids=["owner", "symlink"])
+def test_without_a_state_directory_it_goes_on(labs, spoil, says):
+    """What is ordered holds, and is said not to be saved; what was saved is in force once it can be read."""
+    own = labs(CONFIGURATION + "\n[Profile contractors]\nGroups=contractors\n")
+    identity = _stop(own)
+    put_right = spoil(own)
+    own.start()
+    _told(own, says)
+    assert any("SAVED ORDERS NOT KNOWN" in message for message in own.daemon.messages())
+    assert not own.orders()
+    assert "will not survive a reboot" in own.do("order", "contractors")
+    assert not quick(own, CAROL) and quick(own, ALICE)
+    put_right()
+    checks.wait_blocked(own, ALICE, 30.0)
+    assert own.orders()["staff"]["id"] == identity
+    checks.wait_for(lambda: own.orders()["contractors"]["saved"], 30.0, "the other one to be saved")
+    assert says not in _status(own)
+    own.reboot()
+    own.start()
+    assert set(own.orders()) == {"staff", "contractors"}
+    assert not quick(own, ALICE) and not quick(own, CAROL)
+
+
+def test_the_directory_of_the_control_socket(own):
+    """Open to others, it is closed; what is in place of the lock goes."""
+    own.do("order", "staff")
+    own.daemon.end()
+    directory = own.path("run/lockdownd")
+    os.unlink(os.path.join(directory, "lock"))
+    os.symlink(own.path("configuration/lockdownd.conf"), os.path.join(directory, "lock"))
+    own.start(mode=0o777)
+    _told(own, "others could write to ", "and put another control socket there: nobody else can now")
+    assert os.stat(directory).st_mode & 0o7777 == 0o755
+    assert not os.path.islink(os.path.join(directory, "lock"))
+    assert not quick(own, ALICE)
+    second = own.host.run([own.lockdownd], env=own.environment())
+    assert second.returncode != 0 and "another lockdownd is running" in second.stderr, second.stderr
     assert not quick(own, ALICE)

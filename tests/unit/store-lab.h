@@ -50,7 +50,7 @@ static inline int setup(void **state)
         assert_non_null(f);
         strcpy(f->dir, "/tmp/test-store-XXXXXX");
         assert_non_null(mkdtemp(f->dir));
-        assert_int_equal(store_open(f->dir, &f->store, NULL), 0);
+        assert_int_equal(store_open(f->dir, &f->store, NULL, NULL), 0);
         *state = f;
         return 0;
 }

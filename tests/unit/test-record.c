@@ -70,7 +70,7 @@ static void reopen(struct fixture *f)
         _cleanup_problems_ struct problems problems = {0};
 
         store_close(f->store);
-        assert_int_equal(store_open(f->dir, &f->store, NULL), 0);
+        assert_int_equal(store_open(f->dir, &f->store, NULL, NULL), 0);
         assert_int_equal(store_load_removed(f->store, &problems), 0);
         assert_int_equal(problems.n, 0);
 }

@@ -120,9 +120,9 @@ static void test_membership(void **state)
         assert_int_equal(idset_append(&m.subjects.uids, 1000, 1005), 0);
         idset_normalize(&m.subjects.uids);
         assert_int_equal(words_add(&m.missing_groups, "ghosts", NULL, 0), 0);
-        assert_int_equal(store_load_membership(f->store, "staff", &back), -ENOENT);
+        assert_int_equal(store_load_membership(f->store, "staff", &back, NULL), -ENOENT);
         assert_int_equal(store_save_membership(f->store, "staff", &m), 0);
-        assert_int_equal(store_load_membership(f->store, "staff", &back), 0);
+        assert_int_equal(store_load_membership(f->store, "staff", &back, NULL), 0);
         assert_true(subjects_equal(&m.subjects, &back.subjects));
         assert_true(words_equal(&m.missing_groups, &back.missing_groups));
         assert_int_equal(back.as_of, T0);
@@ -131,10 +131,10 @@ static void test_membership(void **state)
         assert_int_equal(store_drop_membership(f->store, "staff"), 0);
         assert_false(store_has_membership(f->store, "staff"));
         assert_int_equal(store_drop_membership(f->store, "staff"), 0);
-        assert_int_equal(store_load_membership(f->store, "staff", &untouched), -ENOENT);
+        assert_int_equal(store_load_membership(f->store, "staff", &untouched, NULL), -ENOENT);
 
         put(f, "members/staff", "lockdown-members 1\nuid 10");
-        assert_int_equal(store_load_membership(f->store, "staff", &untouched), -EBADMSG);
+        assert_int_equal(store_load_membership(f->store, "staff", &untouched, NULL), -EBADMSG);
         assert_int_equal(untouched.subjects.uids.n, 0);
         assert_int_equal(count_files(f, "damaged"), 1);
         assert_int_equal(count_files(f, "members"), 0);
@@ -149,7 +149,7 @@ static void test_membership_names(void **state)
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 assert_int_equal(store_save_membership(f->store, names[i], &m), -EINVAL);
-                assert_int_equal(store_load_membership(f->store, names[i], &m), -EINVAL);
+                assert_int_equal(store_load_membership(f->store, names[i], &m, NULL), -EINVAL);
                 assert_int_equal(store_drop_membership(f->store, names[i]), -EINVAL);
         }
         assert_int_equal(count_files(f, "members"), 0);
@@ -177,7 +177,7 @@ static int on_a_full_disk(void)
         _cleanup_loaded_ struct loaded l = {0};
         char big[8192];
 
-        if (store_open(f.dir, &f.store, NULL) < 0)
+        if (store_open(f.dir, &f.store, NULL, NULL) < 0)
                 return 1;
         if (store_save_order(f.store, o) < 0)
                 return 2;

@@ -30,25 +30,62 @@ static void assert_refused(const char *dir, int expected, const char *says)
         _cleanup_free_ char *error = NULL;
         struct store *s = NULL;
 
-        assert_int_equal(store_open(dir, &s, &error), expected);
+        assert_int_equal(store_open(dir, &s, NULL, &error), expected);
         assert_null(s);
         assert_non_null(error);
         if (!strstr(error, says))
                 fail_msg("the sentence is \"%s\"", error);
 }
 
-static void test_refuses_what_others_can_write(void **state)
+/* Opened again, with one sentence. */
+static void assert_told(struct fixture *f, const char *says)
+{
+        _cleanup_problems_ struct problems problems = {0};
+
+        f->store = store_close(f->store);
+        assert_int_equal(store_open(f->dir, &f->store, &problems, NULL), 0);
+        assert_int_equal(problems.n, 1);
+        if (!strstr(problems.items[0], says))
+                fail_msg("the sentence is \"%s\"", problems.items[0]);
+        f->store = store_close(f->store);
+        problems_clear(&problems);
+        assert_int_equal(store_open(f->dir, &f->store, &problems, NULL), 0);
+        assert_int_equal(problems.n, 0); /* it is put right */
+}
+
+static void assert_orders(struct fixture *f, size_t n)
+{
+        _cleanup_loaded_ struct loaded l = {0};
+
+        load(f, &l);
+        assert_int_equal(l.n, n);
+        assert_int_equal(l.problems.n, 0);
+}
+
+static mode_t mode_of(const char *path)
+{
+        struct stat st;
+
+        assert_int_equal(lstat(path, &st), 0);
+        return st.st_mode & 07777;
+}
+
+/* What is saved there stays in force: orders that are not read set people free. */
+static void test_what_others_could_write(void **state)
 {
         static const mode_t modes[] = {0770, 0702, 0777, 01777, 0720};
         struct fixture *f = *state;
 
+        save_new(f, 1);
         for (size_t i = 0; i < ELEMENTSOF(modes); i++) {
                 assert_int_equal(chmod(f->dir, modes[i]), 0);
-                assert_refused(f->dir, -EPERM, "written to by others");
+                assert_told(f, "others could write to ");
+                assert_int_equal(mode_of(f->dir), 0700);
         }
-        assert_int_equal(chmod(f->dir, 0700), 0);
         assert_int_equal(chmod(path_in(f, "orders"), 0777), 0);
-        assert_refused(f->dir, -EPERM, "/orders can be written to by others");
+        assert_told(f, "/orders (mode 0777): what is in it is taken as it stands");
+        assert_int_equal(mode_of(path_in(f, "orders")), 0700);
+        assert_orders(f, 1);
 }
 
 static void test_takes_reading_away(void **state)
@@ -58,25 +95,53 @@ static void test_takes_reading_away(void **state)
         struct stat st;
 
         assert_int_equal(chmod(f->dir, 0755), 0);
-        assert_int_equal(store_open(f->dir, &s, NULL), 0);
+        assert_int_equal(store_open(f->dir, &s, NULL, NULL), 0);
         store_close(s);
         assert_int_equal(stat(f->dir, &st), 0);
         assert_int_equal(st.st_mode & 07777, 0700);
 }
 
-static void test_refuses_another_owner(void **state)
+static void only_as_root(void)
+{
+        if (geteuid() == 0)
+                return;
+        print_message("skipped: only root can give a directory away\n");
+        skip();
+}
+
+/* Names in the state directory that begin so. */
+static unsigned count_asides(const struct fixture *f, const char *name)
+{
+        DIR *d = opendir(f->dir);
+        const struct dirent *e;
+        unsigned n = 0;
+
+        assert_non_null(d);
+        while ((e = readdir(d)))
+                n += strncmp(e->d_name, name, strlen(name)) == 0;
+        closedir(d);
+        return n;
+}
+
+static void test_another_owner(void **state)
 {
         struct fixture *f = *state;
 
-        if (geteuid() != 0) {
-                print_message("skipped: only root can give a directory away\n");
-                skip();
+        only_as_root();
+        save_new(f, 1);
+        for (unsigned i = 1; i <= 2; i++) { /* also within one second */
+                assert_int_equal(chown(path_in(f, "members"), 65534, 0), 0);
+                assert_told(f, "/members cannot be used: it belongs to uid 65534; it was set aside as ");
+                assert_int_equal(count_asides(f, "members.aside."), i);
         }
-        assert_int_equal(chown(path_in(f, "members"), 65534, 0), 0);
-        assert_refused(f->dir, -EPERM, "belongs to uid 65534");
+        assert_orders(f, 1);
+        assert_int_equal(chown(f->dir, 65534, 0), 0);
+        assert_refused(f->dir, -EUCLEAN, "cannot be used: it belongs to uid 65534; ");
+        assert_int_equal(chown(f->dir, 0, 0), 0);
+        assert_orders(f, 1);
 }
 
-static void test_refuses_symlinks(void **state)
+static void test_symlinks(void **state)
 {
         struct fixture *f = *state;
         char link[80], slashes[96];
@@ -84,22 +149,91 @@ static void test_refuses_symlinks(void **state)
         snprintf(link, sizeof(link), "%s.link", f->dir);
         snprintf(slashes, sizeof(slashes), "%s//", link);
         assert_int_equal(symlink(f->dir, link), 0);
-        assert_refused(link, -ELOOP, "symbolic link");
-        assert_refused(slashes, -ELOOP, "symbolic link");
+        assert_refused(link, -EUCLEAN, "it is a symbolic link");
+        assert_refused(slashes, -EUCLEAN, "it is a symbolic link");
         assert_int_equal(unlink(link), 0);
 
         assert_int_equal(rmdir(path_in(f, "history")), 0);
         assert_int_equal(symlink("/tmp", path_in(f, "history")), 0);
-        assert_refused(f->dir, -ELOOP, "/history is a symbolic link");
+        assert_told(f, "/history cannot be used: it is a symbolic link; it was set aside as ");
+        assert_int_equal(count_asides(f, "history.aside."), 1);
 }
 
-static void test_refuses_a_file(void **state)
+static void test_no_directory(void **state)
 {
         struct fixture *f = *state;
 
         put(f, "plain", "");
-        assert_refused(path_in(f, "plain"), -ENOTDIR, "cannot be opened");
-        assert_refused(path_in(f, "no/where"), -ENOENT, "cannot be created");
+        assert_refused(path_in(f, "plain"), -EUCLEAN, "it is no directory");
+        assert_refused(path_in(f, "no/where"), -ENOENT, "cannot be used: No such file");
+        assert_int_equal(rmdir(path_in(f, "orders")), 0);
+        assert_int_equal(mkfifo(path_in(f, "orders"), 0600), 0); /* and is not waited for */
+        assert_told(f, "/orders cannot be used: it is no directory; it was set aside as ");
+        save_new(f, 1);
+        assert_orders(f, 1);
+}
+
+/* Where there is no directory, everything says so, and nothing is taken for saved. */
+static void test_without_a_directory(void **state)
+{
+        _cleanup_(store_closep) struct store *s = store_new_without();
+        _cleanup_membership_ struct membership m = {0};
+        _cleanup_attempts_ struct attempts a = {0};
+        _cleanup_problems_ struct problems problems = {0};
+        _cleanup_(order_freep) struct order *o = make_order(1);
+        struct fixture *f = *state;
+        struct order **orders, *found;
+        size_t n;
+
+        assert_non_null(s);
+        assert_int_equal(store_save_order(s, o), -ENOMEDIUM);
+        assert_int_equal(store_load_orders(s, &orders, &n, &problems), -ENOMEDIUM);
+        assert_int_equal(store_load_finished(s, o->id, &found), -ENOMEDIUM);
+        assert_int_equal(store_save_attempts(s, o->id, &a), -ENOMEDIUM);
+        assert_int_equal(store_load_attempts(s, o->id, &a), -ENOMEDIUM);
+        assert_int_equal(store_save_membership(s, "staff", &m), -ENOMEDIUM);
+        assert_int_equal(store_load_membership(s, "staff", &m, NULL), -ENOMEDIUM);
+        assert_int_equal(store_drop_membership(s, "staff"), -ENOMEDIUM);
+        assert_false(store_has_membership(s, "staff"));
+
+        save_new(f, 2); /* until there is one */
+        assert_int_equal(store_reopen(s, path_in(f, "no/where"), NULL, NULL), -ENOENT);
+        assert_int_equal(store_save_order(s, o), -ENOMEDIUM);
+        assert_int_equal(store_reopen(s, f->dir, &problems, NULL), 0);
+        assert_int_equal(store_save_order(s, o), 0);
+        assert_orders(f, 2);
+}
+
+/* A file is its owner's word; a link more, or a mode, is nothing that anybody could use in a closed
+ * directory. */
+static void test_whose_files(void **state)
+{
+        static const char file[] = "orders/00000000000000000000000000000001.json";
+        struct fixture *f = *state;
+        _cleanup_loaded_ struct loaded l = {0};
+        struct stat before, after;
+        char backup[96];
+
+        snprintf(backup, sizeof(backup), "%s/backup", f->dir);
+        save_new(f, 1);
+        assert_int_equal(chmod(path_in(f, file), 0666), 0);
+        assert_int_equal(link(path_in(f, file), backup), 0);
+        assert_orders(f, 1);
+        assert_int_equal(stat(backup, &before), 0);
+        save_new(f, 1); /* a new file: the backup stays what it was */
+        assert_int_equal(stat(backup, &after), 0);
+        assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+        assert_int_equal(after.st_nlink, 1);
+        assert_int_equal(mode_of(path_in(f, file)), 0600);
+
+        only_as_root();
+        assert_int_equal(chown(path_in(f, file), 65534, 0), 0);
+        load(f, &l);
+        assert_int_equal(l.n, 0);
+        assert_int_equal(l.problems.n, 1);
+        assert_non_null(
+                strstr(l.problems.items[0], "cannot be used: it belongs to uid 65534; it was set aside as "));
+        assert_int_equal(count_files(f, "damaged"), 1);
 }
 
 static void test_leftover_temporaries(void **state)
@@ -114,7 +248,7 @@ static void test_leftover_temporaries(void **state)
         load(f, &l); /* not a damaged order, only not finished */
         assert_int_equal(l.n, 1);
         assert_int_equal(l.problems.n, 0);
-        assert_int_equal(store_open(f->dir, &s, NULL), 0);
+        assert_int_equal(store_open(f->dir, &s, NULL, NULL), 0);
         store_close(s);
         assert_int_equal(count_files(f, "orders"), 1);
         assert_int_equal(count_files(f, "members"), 0);
@@ -405,11 +539,13 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 IN_STORE(test_directories),
-                IN_STORE(test_refuses_what_others_can_write),
+                IN_STORE(test_what_others_could_write),
                 IN_STORE(test_takes_reading_away),
-                IN_STORE(test_refuses_another_owner),
-                IN_STORE(test_refuses_symlinks),
-                IN_STORE(test_refuses_a_file),
+                IN_STORE(test_another_owner),
+                IN_STORE(test_symlinks),
+                IN_STORE(test_no_directory),
+                IN_STORE(test_without_a_directory),
+                IN_STORE(test_whose_files),
                 IN_STORE(test_leftover_temporaries),
                 IN_STORE(test_order_round_trip),
                 IN_STORE(test_finished_moves_to_history),
