@@ -293,6 +293,7 @@ static void test_attempts_are_bounded(void **state)
         assert_int_equal(kept.items[0].packets,
                          9); /* the most frequent are kept, whoever has the lowest uid */
         assert_int_equal(kept.items[n - 1].packets, 5);
+        assert_int_equal(kept.items[1].uid, 1000);
 }
 
 static int reset(void **state)
