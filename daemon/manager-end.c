@@ -29,6 +29,7 @@ static int lift_one(struct manager *m, struct lockdown *l, struct lift *lift)
               "%s was lifted: its people may reach the internet again%s%s", ended->profile->name,
               lift->reason ? ". Reason: " : "", lift->reason ? lift->reason : "");
         (void)json_array_append_new(lift->lifted, report_order(NULL, ended, NULL));
+        manager_report_unsaved_ends(m, ended->profile->name, lift->warnings);
         manager_notify(m, ended->profile->name, "lifted");
         return 0;
 }

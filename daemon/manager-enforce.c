@@ -66,41 +66,6 @@ static int build_current(struct lockdown *l, struct ruleset **ret)
         return r < 0 ? r : lockdown_build(l, lockdown_profile(l), &s, ret);
 }
 
-int manager_keep_attempts(struct manager *m, struct order *o, const struct attempts *now)
-{
-        _cleanup_attempts_ struct attempts before = {0};
-        int r;
-
-        o->refused_packets += now->packets;
-        o->refused_bytes += now->bytes;
-        if (now->n == 0)
-                return 0;
-        r = store_load_attempts(m->store, o->id, &before);
-        if (r >= 0 || r == -ENOENT || r == -EBADMSG) /* a damaged one was set aside: go on from here */
-                r = attempts_merge(&before, now);
-        return r < 0 ? r : store_save_attempts(m->store, o->id, &before);
-}
-
-void lockdown_collect(struct lockdown *l)
-{
-        _cleanup_attempts_ struct attempts now = {0};
-        struct manager *m = l->manager;
-        int r;
-
-        if (!l->order || !l->engaged)
-                return;
-        r = nft_read_attempts(m->nft, l->name, &now);
-        if (r < 0) {
-                audit_log(LOG_WARNING, "%s: the attempts could not be read before the table changed: %s",
-                          l->name, strerror(-r));
-                return;
-        }
-        r = manager_keep_attempts(m, l->order, &now);
-        if (r < 0)
-                audit(AUDIT_NOT_SAVED, LOG_ERR, l->order, NULL,
-                      "%s: the record of attempts could not be saved: %s", l->name, strerror(-r));
-}
-
 /* Puts NEW into the kernel in place of what is loaded there, by the smallest change that will do. */
 static int load(struct lockdown *l, struct ruleset *new, bool engaged)
 {
@@ -259,42 +224,6 @@ int lockdown_count_sockets(struct lockdown *l, uint64_t *ret)
 
 /* ---- in force, and out of it ---- */
 
-int lockdown_save_members(struct lockdown *l)
-{
-        int r = store_save_membership(l->manager->store, l->name, &l->members);
-
-        l->members_saved = r >= 0;
-        return r;
-}
-
-/* The people are on disk since they were staged, as a rule: a hundred thousand of them take longer to write
- * than the whole order. */
-static bool members_stand_on_disk(const struct lockdown *l)
-{
-        return l->members_saved && store_has_membership(l->manager->store, l->name);
-}
-
-void lockdown_save(struct lockdown *l)
-{
-        struct manager *m = l->manager;
-        int r = l->taken_back ? store_take_back_end(m->store, l->order, l->taken_back)
-                              : store_save_order(m->store, l->order);
-
-        if (r >= 0)
-                l->taken_back = 0;
-        if (r >= 0 && l->have_members && !members_stand_on_disk(l))
-                r = lockdown_save_members(l);
-        if (r < 0) {
-                if (!l->save_problem)
-                        audit(AUDIT_NOT_SAVED, LOG_CRIT, l->order, NULL,
-                              "%s is in force but could not be saved: %s. It will not survive a reboot",
-                              l->name, strerror(-r));
-                set_problem(&l->save_problem, "%s", strerror(-r));
-                return;
-        }
-        set_problem(&l->save_problem, NULL);
-}
-
 /* Hooks on: the staged table if the kernel holds it, else the whole table at once. */
 static int engage_table(struct lockdown *l)
 {
@@ -383,16 +312,6 @@ static void resume(struct lockdown *l)
         lockdown_arm_expiry(l);
 }
 
-static void save_finished(struct lockdown *l, const char *when)
-{
-        int r = store_save_order(l->manager->store, l->order);
-
-        if (r < 0)
-                audit(AUDIT_NOT_SAVED, LOG_CRIT, l->order, NULL,
-                      "the end of %s could not be saved %s: %s. It would come back after a reboot", l->name,
-                      when, strerror(-r));
-}
-
 /* What is staged next, when the order is over. An ad-hoc one may have gone by the name of a profile that was
  * configured since, but about other people: those are not to be the profile's. */
 static void restage(struct lockdown *l, bool other_people)
@@ -423,7 +342,8 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         r = order_finish(l->order, state, by, reason, &now);
         if (r < 0)
                 return r;
-        save_finished(l, "before the block was removed");
+        /* If that fails it is told with the second time; a crash before leaves it in force. */
+        (void)store_save_order(m->store, l->order);
         l->expiry = sd_event_source_disable_unref(l->expiry);
         lockdown_forget_caller(l);
         lockdown_sever(l, NULL); /* what was queued under the lock must not go out behind it */
@@ -435,7 +355,7 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
                 resume(l);
                 return r;
         }
-        save_finished(l, "with what it refused"); /* the totals are known only now */
+        (void)manager_save_end(m, l->order, &l->unsaved); /* the totals are known only now */
         *ret_ended = TAKE_PTR(l->order);
         manager_record_soon(m);
         lockdown_relay_sync(l);

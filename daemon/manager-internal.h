@@ -68,6 +68,8 @@ struct lockdown {
         struct dns_relay *relay; /* with DNS=ADDRESS */
         char *relay_problem;     /* why there is none, or why it does not serve, or NULL */
         char *sessions_problem;  /* why logins from outside are not ended, or NULL */
+        struct attempts unsaved; /* of tables that went: could not be added to the record on disk yet */
+        uint64_t unsaved_since;  /* with save_problem: realtime */
         uint64_t taken_back;     /* an end (ended_at) that was saved, but is not true; 0: none */
         char *save_problem;      /* why the order would not survive a reboot, or NULL */
         uint64_t verified_at;    /* realtime: both locks were read back and as they should be; 0: never yet */
@@ -105,6 +107,8 @@ struct manager {
         sd_event_source *verify_timer; /* NULL: nothing is in force */
         sd_event_source *seen_timer;   /* NULL: nobody is looked for */
         struct idset seen;             /* owners of sockets so far, while it runs */
+
+        struct unsaved_end *unsaved_ends; /* orders that are over, but not on disk */
 
         struct history_op *histories;    /* being told */
         struct record_pass *record_pass; /* the record is being brought within its bounds, or NULL */
@@ -197,12 +201,6 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
 /* Destroys the subjects' sockets that lead outside; counts into the order. */
 void lockdown_sever(struct lockdown *l, struct sever_result *ret);
 int lockdown_count_sockets(struct lockdown *l, uint64_t *ret);
-/* Adds what a table that goes had counted to O's record. 0 or -errno: not saved. */
-int manager_keep_attempts(struct manager *m, struct order *o, const struct attempts *now);
-/* Reads what the table counted into the order's record, before the table is replaced. */
-void lockdown_collect(struct lockdown *l);
-void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
-int lockdown_save_members(struct lockdown *l);
 /* Ends the order. On success *RET_ENDED is the finished order (the caller frees), and an unconfigured L is
  * gone. -errno: still in force, kernel_problem says why. */
 int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
@@ -210,6 +208,22 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
 void lockdown_arm_expiry(struct lockdown *l);
 /* Devices came, went or have other names: the hooks at devices of what is in force follow. */
 void manager_cover_devices(struct manager *m);
+
+/* ---- manager-save.c ---- */
+/* Adds what a table that goes had counted to O's totals. */
+void manager_count_refused(struct order *o, const struct attempts *a);
+/* Reads what the table counted into the order's record, before the table is replaced. */
+void lockdown_collect(struct lockdown *l);
+void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
+int lockdown_save_members(struct lockdown *l);
+/* Saves that O is over, and adds UNSAVED (attempts, emptied; may be NULL) to its record. -errno: that is
+ * journalled, remembered, and tried again by manager_retry_saving(). */
+int manager_save_end(struct manager *m, const struct order *o, struct attempts *unsaved);
+/* Tries again whatever could not be saved. */
+void manager_retry_saving(struct manager *m);
+/* A sentence for each order (ONLY: of this name) that is over, but not on disk. */
+void manager_report_unsaved_ends(const struct manager *m, const char *only, json_t *warnings);
+void manager_forget_unsaved(struct manager *m); /* tries a last time; the store is still there */
 
 /* ---- manager-second.c ---- */
 /* Brings the second lock in line with order, plan and members; what goes wrong stands in second_problem. */

@@ -183,7 +183,9 @@ static int collect_live(struct attempts_op *a, struct lockdown *l)
         r = store_load_attempts(l->manager->store, l->order->id, &kept);
         if (r >= 0)
                 r = attempts_merge(&item->attempts, &kept);
-        return r == -ENOENT ? 0 : r;
+        if (r >= 0 || r == -ENOENT)
+                r = attempts_merge(&item->attempts, &l->unsaved);
+        return r;
 }
 
 /* Of a finished order, by its id. */

@@ -125,16 +125,17 @@ static void expire(struct manager *m, struct order *o, const struct nft_table *t
         _cleanup_attempts_ struct attempts attempts = {0};
 
         if (table && table->engaged && nft_read_attempts(m->nft, o->profile->name, &attempts) >= 0)
-                (void)manager_keep_attempts(m, o, &attempts);
+                manager_count_refused(o, &attempts);
         if (table &&
             (nft_adopt(m->nft, table->name, NULL) < 0 || nft_delete(m->nft, table->name, &error) < 0))
                 audit_log(LOG_ALERT, "%s has expired but could not be removed: %s", table->name,
                           error ? error : "");
         if (order_finish(o, ORDER_EXPIRED, NULL, order_unconfirmed(o, now) ? ORDER_UNCONFIRMED : NULL, now) <
-                    0 ||
-            store_save_order(m->store, o) < 0)
+            0)
                 audit(AUDIT_NOT_SAVED, LOG_ERR, o, NULL, "the end of %s could not be saved",
                       o->profile->name);
+        else
+                (void)manager_save_end(m, o, &attempts);
         audit(AUDIT_EXPIRED, LOG_NOTICE, o, NULL, "%s expired while lockdownd was not running",
               o->profile->name);
 }
@@ -211,8 +212,7 @@ static bool complete_end(struct manager *m, const struct nft_table *table)
         if (r < 0)
                 return false;
         if (nft_read_attempts(m->nft, table->name, &attempts) >= 0) {
-                o->refused_packets += attempts.packets;
-                o->refused_bytes += attempts.bytes;
+                manager_count_refused(o, &attempts);
                 (void)store_save_attempts(m->store, o->id, &attempts);
                 (void)store_save_order(m->store, o);
         }

@@ -57,6 +57,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         free(l->units_problem);
         free(l->kernel_problem);
         free(l->save_problem);
+        attempts_clear(&l->unsaved);
         free(l->sessions_problem);
         free(l->second_problem);
         free(l->relay_problem);
@@ -161,6 +162,8 @@ void manager_update_status(struct manager *m)
                 }
         if (in_force == 0)
                 fprintf(f, "no lockdown in force, %zu staged", m->n_lockdowns);
+        if (m->unsaved_ends)
+                fputs("; the end of an order is NOT SAVED, it would come back after a reboot", f);
         if (m->config_problem)
                 fprintf(f, "; CONFIGURATION NOT IN FORCE: %s", m->config_problem);
         if (m->state_problem)
@@ -226,12 +229,8 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
                 if (l->order && l->second_problem && !l->kernel_problem)
                         lockdown_second_sync(l);
                 lockdown_end_sessions(l); /* what did not die */
-                if (l->order && l->save_problem) {
-                        lockdown_save(l);
-                        if (!l->save_problem)
-                                audit_log(LOG_NOTICE, "%s: saved; it survives a reboot now", l->name);
-                }
         }
+        manager_retry_saving(m);
         manager_cover_devices(m); /* also what nobody told of */
         return rearm(source, RETRY_INTERVAL);
 }
@@ -462,6 +461,7 @@ struct manager *manager_free(struct manager *m)
                 if (l->loaded && !l->order && m->nft)
                         (void)nft_delete(m->nft, l->name, NULL);
         }
+        manager_forget_unsaved(m);
         manager_record_free(m);
         manager_remote_free(m); /* its last words name orders */
         while (m->n_lockdowns > 0)

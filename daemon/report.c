@@ -331,7 +331,7 @@ static void warn(json_t *list, const char *format, ...)
 json_t *report_warnings(const struct lockdown *l)
 {
         json_t *list = json_array();
-        char as_of[64];
+        char as_of[64], since[64];
 
         if (!list)
                 return NULL;
@@ -347,8 +347,11 @@ json_t *report_warnings(const struct lockdown *l)
         if (l->frames_problem)
                 warn(list, "what packet sockets write is not refused at every device: %s", l->frames_problem);
         if (l->save_problem)
-                warn(list, "this order will not survive a reboot, it could not be saved: %s",
-                     l->save_problem);
+                warn(list,
+                     "this order will not survive a reboot, it could not be saved since %s: %s; it is tried "
+                     "again every few "
+                     "seconds",
+                     timestamp_format(l->unsaved_since, since, sizeof(since)), l->save_problem);
         for (size_t i = 0; i < l->members.empty_groups.n; i++)
                 warn(list, "group %s has no members", l->members.empty_groups.items[i].text);
         if (l->members_problem)
@@ -387,6 +390,7 @@ static json_t *daemon_warnings(const struct manager *m)
                 warn(list, "this kernel has no owned tables (needs 6.9): another program's flush can remove "
                            "the block "
                            "until it is repaired");
+        manager_report_unsaved_ends(m, NULL, list);
         return list;
 }
 

@@ -303,33 +303,6 @@ def test_foreign_files_do_not_stop_the_others(own, content):
     checks.assert_blocked(own, CAROL, ("tcp",))
 
 
-def test_a_full_disk_does_not_open_the_block(labs):
-    own = labs(CONFIGURATION, start=False)
-    own.host.call(netlab.mount, "tmpfs", own.path("state"), "tmpfs", 0, "size=128k,mode=0700")
-
-    def fill(path):
-        with open(path, "wb", buffering=0) as f:
-            try:
-                while True:
-                    f.write(b"x" * 1024)
-            except OSError:
-                pass
-
-    own.start()
-    own.host.call(fill, own.path("state/full"))
-    done = own.ctl("order", "staff", "--for", "30min")
-    assert done.returncode == 0, done.stderr
-    assert "reboot" in done.stdout + done.stderr, done.stdout + done.stderr
-    checks.assert_blocked(own, ALICE)
-    order = own.orders()["staff"]
-    assert order["saved"] is False and order["save_error"]
-    own.host.call(os.unlink, own.path("state/full"))
-    own.do("extend", "staff", "--for", "1h")
-    assert own.orders()["staff"]["saved"] is True
-    own.do("lift", "staff")
-    assert quick(own, ALICE)
-
-
 def test_stopped_dead_it_can_be_killed_and_started_under_load(own):
     """SIGSTOP: the rules do not need the daemon at all."""
     own.do("order", "staff")

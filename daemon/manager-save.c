@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* What has to be on disk, and what could not be put there: that is told, kept, and tried again. */
+
+#include "manager-internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* An order that is over, but not on disk; or its attempts are not. */
+struct unsaved_end {
+        struct order *order;
+        bool order_saved;
+        struct attempts attempts; /* to be added to its record */
+        int error;
+        struct unsaved_end *next;
+};
+
+/* ---- attempts ---- */
+
+static int save_attempts(struct manager *m, const char *id, const struct attempts *a)
+{
+        _cleanup_attempts_ struct attempts before = {0};
+        int r;
+
+        if (a->n == 0)
+                return 0;
+        r = store_load_attempts(m->store, id, &before);
+        if (r >= 0 || r == -ENOENT || r == -EBADMSG) /* a damaged one was set aside: go on from here */
+                r = attempts_merge(&before, a);
+        return r < 0 ? r : store_save_attempts(m->store, id, &before);
+}
+
+void manager_count_refused(struct order *o, const struct attempts *a)
+{
+        o->refused_packets += a->packets;
+        o->refused_bytes += a->bytes;
+}
+
+/* Saves what could not be saved before. */
+static int save_unsaved_attempts(struct lockdown *l)
+{
+        int r = save_attempts(l->manager, l->order->id, &l->unsaved);
+
+        if (r >= 0)
+                attempts_clear(&l->unsaved);
+        return r;
+}
+
+void lockdown_collect(struct lockdown *l)
+{
+        _cleanup_attempts_ struct attempts now = {0};
+        struct manager *m = l->manager;
+        int r;
+
+        if (!l->order || !l->engaged)
+                return;
+        r = nft_read_attempts(m->nft, l->name, &now);
+        if (r < 0) {
+                audit_log(LOG_WARNING, "%s: the attempts could not be read before the table changed: %s",
+                          l->name, strerror(-r));
+                return;
+        }
+        manager_count_refused(l->order, &now);
+        r = attempts_merge(&l->unsaved, &now);
+        if (r >= 0)
+                r = save_unsaved_attempts(l);
+        if (r < 0)
+                audit(AUDIT_NOT_SAVED, LOG_ERR, l->order, NULL,
+                      "%s: the record of attempts could not be saved: %s. It is tried again", l->name,
+                      strerror(-r));
+}
+
+/* ---- in force ---- */
+
+int lockdown_save_members(struct lockdown *l)
+{
+        int r = store_save_membership(l->manager->store, l->name, &l->members);
+
+        l->members_saved = r >= 0;
+        return r;
+}
+
+/* The people are on disk since they were staged, as a rule: a hundred thousand of them take longer to write
+ * than the whole order. */
+static bool members_stand_on_disk(const struct lockdown *l)
+{
+        return l->members_saved && store_has_membership(l->manager->store, l->name);
+}
+
+/* Nothing is removed from the record to make room, but what is due. */
+static const char *about_room(int r)
+{
+        return r == -ENOSPC || r == -EDQUOT
+                       ? " (the record of ended orders stays as [Record] bounds it; make room by other means)"
+                       : "";
+}
+
+static int save_in_force(struct lockdown *l)
+{
+        struct manager *m = l->manager;
+        int r = l->taken_back ? store_take_back_end(m->store, l->order, l->taken_back)
+                              : store_save_order(m->store, l->order);
+
+        if (r >= 0)
+                l->taken_back = 0;
+        if (r >= 0 && l->have_members && !members_stand_on_disk(l))
+                r = lockdown_save_members(l);
+        return r;
+}
+
+void lockdown_save(struct lockdown *l)
+{
+        int r = save_in_force(l);
+        struct now now;
+
+        if (r >= 0) {
+                set_problem(&l->save_problem, NULL);
+                return;
+        }
+        if (!l->save_problem) {
+                clock_now(&now);
+                l->unsaved_since = now.realtime;
+                audit(AUDIT_NOT_SAVED, LOG_CRIT, l->order, NULL,
+                      "%s is in force but could not be saved: %s%s. It will not survive a reboot", l->name,
+                      strerror(-r), about_room(r));
+        }
+        set_problem(&l->save_problem, "%s", strerror(-r));
+}
+
+/* ---- ended ---- */
+
+static struct unsaved_end *unsaved_end_free(struct unsaved_end *u)
+{
+        if (!u)
+                return NULL;
+        order_free(u->order);
+        attempts_clear(&u->attempts);
+        free(u);
+        return NULL;
+}
+DEFINE_CLEANUP(struct unsaved_end *, unsaved_end_free)
+
+static int save_end(struct manager *m, const struct order *o, const struct attempts *unsaved,
+                    bool *ret_order_saved)
+{
+        int r = store_save_order(m->store, o);
+
+        *ret_order_saved = r >= 0;
+        if (r >= 0 && unsaved)
+                r = save_attempts(m, o->id, unsaved);
+        return r;
+}
+
+/* Remembers O, by way of the form it would have on disk. */
+static int remember(struct manager *m, const struct order *o, bool order_saved, struct attempts *unsaved,
+                    int error)
+{
+        _cleanup_(unsaved_end_freep) struct unsaved_end *u = calloc(1, sizeof(*u));
+        _cleanup_json_ json_t *j = order_to_json(o);
+        int r = u && j ? order_from_json(j, &u->order, NULL) : -ENOMEM;
+
+        if (r < 0)
+                return r;
+        if (unsaved) {
+                u->attempts = *unsaved;
+                *unsaved = (struct attempts){0};
+        }
+        u->order_saved = order_saved;
+        u->error = error;
+        u->next = m->unsaved_ends;
+        m->unsaved_ends = TAKE_PTR(u);
+        return 0;
+}
+
+int manager_save_end(struct manager *m, const struct order *o, struct attempts *unsaved)
+{
+        bool saved;
+        int r = save_end(m, o, unsaved, &saved);
+
+        if (r < 0) {
+                const char *then = remember(m, o, saved, unsaved, r) >= 0 ? "; it is tried again" : "";
+
+                if (saved)
+                        audit(AUDIT_NOT_SAVED, LOG_ERR, o, NULL,
+                              "what %s refused could not be saved to its record: %s%s%s", o->profile->name,
+                              strerror(-r), about_room(r), then);
+                else
+                        audit(AUDIT_NOT_SAVED, LOG_CRIT, o, NULL,
+                              "%s has ended, but that could not be saved: %s%s. It would come back after a "
+                              "reboot%s",
+                              o->profile->name, strerror(-r), about_room(r), then);
+        }
+        if (unsaved)
+                attempts_clear(unsaved);
+        return r;
+}
+
+static void retry_ends(struct manager *m)
+{
+        struct unsaved_end **at = &m->unsaved_ends;
+
+        while (*at) {
+                struct unsaved_end *u = *at;
+
+                u->error = save_end(m, u->order, &u->attempts, &u->order_saved);
+                if (u->error < 0) {
+                        at = &u->next;
+                        continue;
+                }
+                audit_log(LOG_NOTICE, "%s: its end is saved; it does not come back after a reboot",
+                          u->order->profile->name);
+                *at = u->next;
+                unsaved_end_free(u);
+                manager_record_soon(m);
+        }
+}
+
+void manager_retry_saving(struct manager *m)
+{
+        for (size_t i = 0; i < m->n_lockdowns; i++) {
+                struct lockdown *l = m->lockdowns[i];
+
+                if (l->order && l->save_problem) {
+                        lockdown_save(l);
+                        if (!l->save_problem)
+                                audit_log(LOG_NOTICE, "%s: saved; it survives a reboot now", l->name);
+                }
+                if (l->order && l->unsaved.n > 0 && save_unsaved_attempts(l) >= 0)
+                        audit_log(LOG_NOTICE, "%s: the record of attempts is saved", l->name);
+        }
+        retry_ends(m);
+}
+
+static json_t *unsaved_sentence(const struct unsaved_end *u)
+{
+        char ended[64];
+
+        return json_sprintf(
+                u->order_saved
+                        ? "what %s refused until it ended (%s) could not be saved to its record: %s; it is "
+                          "tried again every few seconds"
+                        : "%s would come back after a reboot, that it ended (%s) could not be saved: %s; "
+                          "it is tried again every few seconds",
+                u->order->profile->name, timestamp_format(u->order->ended_at, ended, sizeof(ended)),
+                strerror(-u->error));
+}
+
+void manager_report_unsaved_ends(const struct manager *m, const char *only, json_t *warnings)
+{
+        for (const struct unsaved_end *u = m->unsaved_ends; u; u = u->next)
+                if (!only || strcmp(only, u->order->profile->name) == 0)
+                        (void)json_array_append_new(warnings, unsaved_sentence(u));
+}
+
+void manager_forget_unsaved(struct manager *m)
+{
+        retry_ends(m);
+        while (m->unsaved_ends) {
+                struct unsaved_end *u = m->unsaved_ends;
+
+                m->unsaved_ends = u->next;
+                unsaved_end_free(u);
+        }
+}
