@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_TEST_MANAGER_LAB_H
+#define LOCKDOWN_TEST_MANAGER_LAB_H
+
+/* The manager with edges that are not there: the kernel's (rules, second lock, sockets) and the journal are
+ * played, and each writes down that it was asked; the state directory is a real one. So a test can ask in
+ * what order things are done, and refuse any of them. */
+
+#include "manager-internal.h"
+#include "store-lab.h"
+
+#define ME 1000
+#define STEPS_MAX 64
+#define STEP_SIZE 48
+
+static struct {
+        char steps[STEPS_MAX][STEP_SIZE];
+        unsigned n;
+        /* what to answer, 0 or -errno */
+        int engage, replace, disengage, delete, second_on, second_off, save;
+} edges;
+
+__attribute__((format(printf, 1, 2))) static void step(const char *format, ...)
+{
+        va_list ap;
+
+        assert_true(edges.n < STEPS_MAX);
+        va_start(ap, format);
+        vsnprintf(edges.steps[edges.n++], STEP_SIZE, format, ap);
+        va_end(ap);
+}
+
+/* The steps since the last time, in their order: "engage, sever, …". */
+static void assert_steps(const char *expected)
+{
+        char text[STEPS_MAX * STEP_SIZE] = "";
+
+        for (unsigned i = 0; i < edges.n; i++) {
+                if (i > 0)
+                        strcat(text, ", ");
+                strcat(text, edges.steps[i]);
+        }
+        edges.n = 0;
+        assert_string_equal(text, expected);
+}
+
+static int refuse(int r, char **ret_error)
+{
+        if (r < 0 && ret_error)
+                *ret_error = strdup("refused by the test");
+        return r;
+}
+
+/* ---- nf_tables ---- */
+
+bool __wrap_nft_owns_tables(const struct nft *n);
+bool __wrap_nft_owns_tables(const struct nft *n)
+{
+        (void)n;
+        return true;
+}
+
+const char *__wrap_nft_why_no_frames(const struct nft *n);
+const char *__wrap_nft_why_no_frames(const struct nft *n)
+{
+        (void)n;
+        return NULL;
+}
+
+int __wrap_nft_engage(struct nft *n, const struct ruleset *r, char **ret_error);
+int __wrap_nft_engage(struct nft *n, const struct ruleset *r, char **ret_error)
+{
+        (void)n;
+        (void)r;
+        step("engage");
+        return refuse(edges.engage, ret_error);
+}
+
+int __wrap_nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error);
+int __wrap_nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error)
+{
+        (void)n;
+        (void)r;
+        step(engaged ? "load engaged" : "stage");
+        return refuse(edges.replace, ret_error);
+}
+
+int __wrap_nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error);
+int __wrap_nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error)
+{
+        (void)n;
+        (void)r;
+        step("disengage");
+        return refuse(edges.disengage, ret_error);
+}
+
+int __wrap_nft_delete(struct nft *n, const char *name, char **ret_error);
+int __wrap_nft_delete(struct nft *n, const char *name, char **ret_error)
+{
+        (void)n;
+        (void)name;
+        step("delete");
+        return refuse(edges.delete, ret_error);
+}
+
+/* One person tried one thing, three times. */
+int __wrap_nft_read_attempts(struct nft *n, const char *name, struct attempts *ret);
+int __wrap_nft_read_attempts(struct nft *n, const char *name, struct attempts *ret)
+{
+        (void)n;
+        (void)name;
+        step("read attempts");
+        ret->items = calloc(1, sizeof(*ret->items));
+        assert_non_null(ret->items);
+        ret->items[0] = (struct attempt){
+                .uid = ME, .family = 2, .protocol = 6, .port = 443, .packets = 3, .bytes = 180};
+        ret->n = 1;
+        ret->packets = 3;
+        ret->bytes = 180;
+        return 0;
+}
+
+int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, uint64_t *bytes);
+int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, uint64_t *bytes)
+{
+        (void)n;
+        (void)name;
+        *packets = 3;
+        *bytes = 180;
+        return 0;
+}
+
+struct nft *__wrap_nft_close(struct nft *n);
+struct nft *__wrap_nft_close(struct nft *n)
+{
+        (void)n;
+        return NULL;
+}
+
+/* ---- sockets ---- */
+
+bool __wrap_sever_can_destroy(const struct sever *s);
+bool __wrap_sever_can_destroy(const struct sever *s)
+{
+        (void)s;
+        return true;
+}
+
+int __wrap_sever_run(struct sever *s, unsigned max_rounds, sever_wants_t wants, void *userdata,
+                     struct sever_result *ret);
+int __wrap_sever_run(struct sever *s, unsigned max_rounds, sever_wants_t wants, void *userdata,
+                     struct sever_result *ret)
+{
+        (void)s;
+        (void)max_rounds;
+        (void)wants;
+        (void)userdata;
+        step("sever");
+        *ret = (struct sever_result){.destroyed = 2, .rounds = 2};
+        return 0;
+}
+
+int __wrap_sever_listeners(struct sever *s, uint8_t protocol, struct sever_socket **ret, size_t *ret_n);
+int __wrap_sever_listeners(struct sever *s, uint8_t protocol, struct sever_socket **ret, size_t *ret_n)
+{
+        (void)s;
+        (void)protocol;
+        *ret = NULL;
+        *ret_n = 0;
+        return 0;
+}
+
+int __wrap_sever_unix_listeners(struct sever *s, sever_unix_t found, void *userdata);
+int __wrap_sever_unix_listeners(struct sever *s, sever_unix_t found, void *userdata)
+{
+        (void)s;
+        (void)found;
+        (void)userdata;
+        return 0;
+}
+
+struct sever *__wrap_sever_close(struct sever *s);
+struct sever *__wrap_sever_close(struct sever *s)
+{
+        (void)s;
+        return NULL;
+}
+
+/* ---- the second lock ---- */
+
+int __wrap_second_lock_adopt(struct second_lock *s, const char *name, char **ret_error);
+int __wrap_second_lock_adopt(struct second_lock *s, const char *name, char **ret_error)
+{
+        (void)s;
+        (void)name;
+        (void)ret_error;
+        return -ENOENT;
+}
+
+int __wrap_second_lock_prepare(struct second_lock *s, char **ret_error);
+int __wrap_second_lock_prepare(struct second_lock *s, char **ret_error)
+{
+        (void)s;
+        (void)ret_error;
+        return 0;
+}
+
+int __wrap_second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error);
+int __wrap_second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error)
+{
+        (void)s;
+        (void)spec;
+        step("second on");
+        return refuse(edges.second_on, ret_error);
+}
+
+int __wrap_second_lock_update(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error);
+int __wrap_second_lock_update(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error)
+{
+        (void)s;
+        (void)spec;
+        (void)ret_error;
+        step("second changed");
+        return 0;
+}
+
+int __wrap_second_lock_disengage(struct second_lock *s, const char *name, char **ret_error);
+int __wrap_second_lock_disengage(struct second_lock *s, const char *name, char **ret_error)
+{
+        (void)s;
+        (void)name;
+        step("second off");
+        return refuse(edges.second_off, ret_error);
+}
+
+int __wrap_second_lock_read_refused(struct second_lock *s, const char *name, struct second_lock_refused *ret);
+int __wrap_second_lock_read_refused(struct second_lock *s, const char *name, struct second_lock_refused *ret)
+{
+        (void)s;
+        (void)name;
+        *ret = (struct second_lock_refused){.sent_packets = 1, .sent_bytes = 60};
+        return 0;
+}
+
+const char *__wrap_second_lock_no_sender(const struct second_lock *s);
+const char *__wrap_second_lock_no_sender(const struct second_lock *s)
+{
+        (void)s;
+        return NULL;
+}
+
+struct second_lock *__wrap_second_lock_close(struct second_lock *s);
+struct second_lock *__wrap_second_lock_close(struct second_lock *s)
+{
+        (void)s;
+        return NULL;
+}
+
+/* ---- the directory: nobody asks it ---- */
+
+void __wrap_resolver_cancel(struct resolver *r, const void *userdata);
+void __wrap_resolver_cancel(struct resolver *r, const void *userdata)
+{
+        (void)r;
+        (void)userdata;
+}
+
+/* ---- the disk ---- */
+
+int __real_store_save_order(struct store *s, const struct order *o);
+int __wrap_store_save_order(struct store *s, const struct order *o);
+int __wrap_store_save_order(struct store *s, const struct order *o)
+{
+        step("save %s", order_state_to_string(o->state));
+        return edges.save < 0 ? edges.save : __real_store_save_order(s, o);
+}
+
+int __real_store_save_attempts(struct store *s, const char *id, const struct attempts *a);
+int __wrap_store_save_attempts(struct store *s, const char *id, const struct attempts *a);
+int __wrap_store_save_attempts(struct store *s, const char *id, const struct attempts *a)
+{
+        step("save attempts");
+        return edges.save < 0 ? edges.save : __real_store_save_attempts(s, id, a);
+}
+
+int __real_store_take_back_end(struct store *s, const struct order *o, uint64_t ended_at);
+int __wrap_store_take_back_end(struct store *s, const struct order *o, uint64_t ended_at);
+int __wrap_store_take_back_end(struct store *s, const struct order *o, uint64_t ended_at)
+{
+        step("take back the end");
+        return edges.save < 0 ? edges.save : __real_store_take_back_end(s, o, ended_at);
+}
+
+/* ---- the journal ---- */
+
+void __wrap_audit(enum audit_event event, int priority, const struct order *o, const struct caller *caller,
+                  const char *format, ...);
+void __wrap_audit(enum audit_event event, int priority, const struct order *o, const struct caller *caller,
+                  const char *format, ...)
+{
+        (void)priority;
+        (void)o;
+        (void)caller;
+        (void)format;
+        switch (event) {
+        case AUDIT_ORDERED:
+                step("journal ordered");
+                break;
+        case AUDIT_LIFTED:
+                step("journal lifted");
+                break;
+        case AUDIT_EXPIRED:
+                step("journal expired");
+                break;
+        case AUDIT_NOT_SAVED:
+                step("journal not saved");
+                break;
+        default:
+                step("journal %d", event);
+        }
+}
+
+void __wrap_audit_log(int priority, const char *format, ...);
+void __wrap_audit_log(int priority, const char *format, ...)
+{
+        (void)priority;
+        (void)format;
+}
+
+/* ---- the manager ---- */
+
+struct manager_fixture {
+        struct fixture disk;
+        struct manager *m;
+        struct lockdown *l; /* profile staff, staged, with one member */
+        json_t *reply;      /* of the last operation */
+        char *error;        /* … or the sentence */
+};
+
+static void on_done(void *userdata, const struct outcome *outcome)
+{
+        struct manager_fixture *f = userdata;
+
+        step(outcome->error ? "error" : "reply");
+        json_decref(f->reply);
+        free(f->error);
+        f->reply = outcome->error ? NULL : json_incref(outcome->reply);
+        f->error = outcome->error ? strdup(outcome->message) : NULL;
+}
+
+static struct profile *new_profile(const char *name)
+{
+        struct profile *p = profile_new(name);
+        _cleanup_problems_ struct problems problems = {0};
+
+        assert_non_null(p);
+        assert_int_equal(words_add(&p->users, "me", NULL, 0), 0);
+        assert_int_equal(profile_finish(p, &problems), 0);
+        return p;
+}
+
+static void know_people(struct lockdown *l)
+{
+        assert_int_equal(idset_append(&l->members.subjects.uids, ME, ME), 0);
+        idset_normalize(&l->members.subjects.uids);
+        l->members.as_of = 1;
+        l->have_members = true;
+        l->fingerprint = watch_fingerprint();
+}
+
+static int manager_setup(void **state)
+{
+        static char kernel; /* somewhere for the edges to be */
+        struct manager_fixture *f = calloc(1, sizeof(*f));
+        _cleanup_(profile_freep) struct profile *p = new_profile("staff");
+        struct manager *m = calloc(1, sizeof(*m));
+
+        assert_true(f && m);
+        memset(&edges, 0, sizeof(edges));
+        strcpy(f->disk.dir, "/tmp/test-manager-XXXXXX");
+        assert_non_null(mkdtemp(f->disk.dir));
+        f->m = m;
+        m->lock_fd = -1;
+        m->nft = (struct nft *)&kernel;
+        m->sever = (struct sever *)&kernel;
+        m->second = (struct second_lock *)&kernel;
+        assert_true(sd_event_new(&m->event) >= 0);
+        m->config = config_new_default();
+        assert_non_null(m->config);
+        assert_int_equal(store_open(f->disk.dir, &m->store, NULL, NULL), 0);
+        f->disk.store = m->store;
+        f->l = manager_add(m, p, true);
+        assert_non_null(f->l);
+        know_people(f->l);
+        assert_int_equal(lockdown_sync(f->l), 0);
+        assert_int_equal(lockdown_save_members(f->l), 0);
+        assert_steps("stage");
+        *state = f;
+        return 0;
+}
+
+static int manager_teardown(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        manager_free(f->m);
+        json_decref(f->reply);
+        free(f->error);
+        remove_tree(f->disk.dir);
+        free(f);
+        return 0;
+}
+
+static char operator[] = "oper";
+static const struct caller caller = {.uid = 2000, .pid = 1, .name = operator};
+
+static void order(struct manager_fixture *f, uint64_t duration)
+{
+        const struct order_request request = {.profile = "staff", .time.duration = duration, .yes = true};
+
+        manager_order(f->m, &request, &caller, on_done, f);
+}
+
+static void lift(struct manager_fixture *f, const char *name)
+{
+        manager_lift(f->m, name, NULL, &caller, on_done, f);
+}
+
+static bool warned(const struct manager_fixture *f, const char *words)
+{
+        json_t *warning;
+        size_t i;
+
+        json_array_foreach(json_object_get(f->reply, "warnings"), i, warning)
+        {
+                if (strstr(json_string_value(warning), words))
+                        return true;
+        }
+        return false;
+}
+
+#define IN_LAB(test) cmocka_unit_test_setup_teardown(test, manager_setup, manager_teardown)
+
+#endif

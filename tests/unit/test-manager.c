@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* In what order the manager asks its edges, and what it does when one of them refuses. */
+
+// wrap: nft_owns_tables nft_why_no_frames nft_engage nft_replace nft_disengage
+// wrap: nft_delete nft_read_attempts nft_read_refused nft_close sever_can_destroy
+// wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
+// wrap: second_lock_prepare second_lock_engage second_lock_update second_lock_disengage
+// wrap: second_lock_read_refused second_lock_no_sender second_lock_close resolver_cancel
+// wrap: store_save_order store_save_attempts store_take_back_end audit audit_log
+
+#include "manager-lab.h"
+
+#define ORDERED "engage, second on, sever, save active, journal ordered, reply"
+#define ENDS(how) "save " how ", sever, read attempts, save attempts, second off, disengage, save " how
+
+/* Block first, with both locks; cut what is open; then the disk; only then is it told. */
+static void test_order(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        order(f, 0);
+        assert_steps(ORDERED);
+        assert_true(f->l->order && f->l->engaged && f->l->second_engaged);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+        assert_int_equal(json_integer_value(json_object_get(f->reply, "severed")), 2);
+        order(f, 0); /* once more: nothing is done */
+        assert_steps("reply");
+        assert_true(json_is_true(json_object_get(f->reply, "already_in_force")));
+}
+
+/* The other way round: first it is on disk that it is over, last the hooks go. */
+static void test_lift(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_loaded_ struct loaded h = {0};
+        _cleanup_attempts_ struct attempts a = {0};
+
+        order(f, 0);
+        edges.n = 0;
+        lift(f, "staff");
+        assert_steps(ENDS("lifted") ", journal lifted, reply");
+        assert_true(!f->l->order && !f->l->engaged && !f->l->second_engaged);
+        assert_int_equal(count_files(&f->disk, "orders"), 0);
+        load_history(&f->disk, 10, &h);
+        assert_int_equal(h.n, 1);
+        assert_int_equal(h.orders[0]->refused_packets, 4); /* of both locks */
+        assert_int_equal(h.orders[0]->severed, 4);
+        assert_int_equal(store_load_attempts(f->m->store, h.orders[0]->id, &a), 0);
+        assert_int_equal(a.packets, 3);
+        lift(f, "staff");
+        assert_steps("reply");
+}
+
+static void test_expiry(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        order(f, 20 * 1000);
+        assert_steps(ORDERED);
+        while (f->l->order)
+                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) >= 0);
+        assert_steps(ENDS("expired") ", journal expired");
+        assert_int_equal(count_files(&f->disk, "orders"), 0);
+}
+
+/* An ad-hoc order has nothing staged, and leaves nothing. */
+static void test_adhoc(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_(profile_freep) struct profile *p = new_profile("night");
+        struct lockdown *l = manager_add(f->m, p, false);
+        struct order *o;
+        struct now now;
+
+        assert_non_null(l);
+        know_people(l);
+        clock_now(&now);
+        o = order_new(p, id_of(1), &now);
+        assert_non_null(o);
+        p = NULL;
+        assert_int_equal(lockdown_engage(l, o, NULL), 0);
+        assert_steps("load engaged, second on, sever, save active");
+        lift(f, "night");
+        assert_steps("save lifted, sever, read attempts, save attempts, second off, delete, save lifted, "
+                     "journal lifted, reply");
+        assert_null(manager_find(f->m, "night"));
+        assert_int_equal(count_files(&f->disk, "members"), 1); /* staff's */
+}
+
+/* The kernel refuses what was staged: all of it is loaded anew. It refuses that, too: nobody is blocked, and
+ * nothing says so. */
+static void test_engaging_is_refused(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        edges.engage = edges.replace = -EPERM;
+        order(f, 0);
+        assert_steps("engage, load engaged, error");
+        assert_non_null(strstr(f->error, "staff is NOT in force: refused by the test"));
+        assert_true(!f->l->order && !f->l->engaged);
+        assert_int_equal(count_files(&f->disk, "orders"), 0);
+        edges.replace = 0;
+        order(f, 0);
+        assert_steps("load engaged, second on, sever, save active, journal ordered, reply");
+        assert_true(f->l->order && f->l->engaged);
+}
+
+/* It holds without the second lock, and says so. */
+static void test_second_lock_is_refused(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        edges.second_on = -EPERM;
+        order(f, 0);
+        assert_steps(ORDERED);
+        assert_true(warned(f, "the second lock is not in place"));
+        assert_true(f->l->order && !f->l->second_engaged);
+}
+
+/* No room: blocked and told; saved when there is room. */
+static void test_order_is_not_saved(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        edges.save = -ENOSPC;
+        order(f, 0);
+        assert_steps("engage, second on, sever, save active, journal not saved, journal ordered, reply");
+        assert_true(warned(f, "will not survive a reboot"));
+        manager_retry_saving(f->m);
+        assert_steps("save active"); /* told once */
+        edges.save = 0;
+        manager_retry_saving(f->m);
+        assert_steps("save active");
+        assert_null(f->l->save_problem);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+        manager_retry_saving(f->m);
+        assert_steps("");
+}
+
+/* No room: freed all the same, told, and saved with what it refused when there is room. */
+static void test_lift_is_not_saved(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_loaded_ struct loaded h = {0};
+        _cleanup_attempts_ struct attempts a = {0};
+
+        order(f, 0);
+        edges.n = 0;
+        edges.save = -ENOSPC;
+        lift(f, "staff");
+        assert_steps(
+                "save lifted, sever, read attempts, save attempts, journal not saved, second off, disengage, "
+                "save lifted, journal not saved, journal lifted, reply");
+        assert_true(warned(f, "staff would come back after a reboot"));
+        assert_true(!f->l->order && !f->l->engaged);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+        manager_retry_saving(f->m);
+        assert_steps("save lifted");
+        edges.save = 0;
+        manager_retry_saving(f->m);
+        assert_steps("save lifted, save attempts");
+        assert_int_equal(count_files(&f->disk, "orders"), 0);
+        load_history(&f->disk, 10, &h);
+        assert_int_equal(h.n, 1);
+        assert_int_equal(h.orders[0]->refused_packets, 4);
+        assert_int_equal(store_load_attempts(f->m->store, h.orders[0]->id, &a), 0);
+        assert_int_equal(a.n, 1);
+        manager_retry_saving(f->m);
+        assert_steps("");
+}
+
+static void assert_still_in_force(struct manager_fixture *f)
+{
+        _cleanup_loaded_ struct loaded l = {0}, h = {0};
+
+        assert_non_null(strstr(f->error, "staff is STILL in force"));
+        assert_true(f->l->order && f->l->engaged && f->l->order->state == ORDER_ACTIVE);
+        load(&f->disk, &l);
+        assert_int_equal(l.n, 1);
+        load_history(&f->disk, 10, &h);
+        assert_int_equal(h.n, 0);
+        assert_int_equal(count_files(&f->disk, "history"), 0);
+}
+
+/* The rules do not let go: in force as before, with both locks, and on disk. */
+static void test_lift_is_refused(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        order(f, 60 * USEC_PER_SEC);
+        edges.n = 0;
+        edges.disengage = edges.delete = -EBUSY;
+        lift(f, "staff");
+        assert_steps(
+                "save lifted, sever, read attempts, save attempts, second off, disengage, delete, second on, "
+                "take back the end, error");
+        assert_still_in_force(f);
+        assert_true(f->l->second_engaged && f->l->expiry);
+        edges.disengage = edges.delete = 0;
+        lift(f, "staff");
+        assert_steps(ENDS("lifted") ", journal lifted, reply");
+        assert_int_equal(count_files(&f->disk, "history"), 1);
+}
+
+/* The second lock does not let go: then the rules are not even asked. */
+static void test_lift_is_refused_by_the_second_lock(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        order(f, 0);
+        edges.n = 0;
+        edges.second_off = -EBUSY;
+        lift(f, "staff");
+        assert_steps("save lifted, sever, read attempts, save attempts, second off, second changed, take "
+                     "back the end, "
+                     "error");
+        assert_still_in_force(f);
+}
+
+/* An end that was taken back, but not on disk, is taken back later. */
+static void test_taking_back_is_not_saved(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        order(f, 0);
+        edges.n = 0;
+        edges.second_off = -EBUSY;
+        assert_int_equal(lockdown_second_end(f->l), -EBUSY);
+        edges.n = 0;
+        lift(f, "staff");
+        assert_still_in_force(f);
+        edges.save = -EROFS;
+        edges.n = 0;
+        lift(f, "staff");
+        assert_non_null(f->l->save_problem);
+        edges.save = 0;
+        manager_retry_saving(f->m);
+        assert_null(f->l->save_problem);
+        assert_still_in_force(f);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                IN_LAB(test_order),
+                IN_LAB(test_lift),
+                IN_LAB(test_expiry),
+                IN_LAB(test_adhoc),
+                IN_LAB(test_engaging_is_refused),
+                IN_LAB(test_second_lock_is_refused),
+                IN_LAB(test_order_is_not_saved),
+                IN_LAB(test_lift_is_not_saved),
+                IN_LAB(test_lift_is_refused),
+                IN_LAB(test_lift_is_refused_by_the_second_lock),
+                IN_LAB(test_taking_back_is_not_saved),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
