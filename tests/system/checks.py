@@ -2,6 +2,10 @@
 """What several tests ask of a lab."""
 
 import contextlib
+import os
+import subprocess
+
+import pytest
 
 import lab as lab_
 from lab import INTERNAL4, INTERNAL6, INTERNET4, INTERNET6
@@ -11,6 +15,15 @@ EVERY_KIND = ("tcp", "mptcp", "udp", "udp-connected", "udplite", "ping", "raw")
 # How a refused program finds out, at once: TCP by a reset, the others by the verdict on their own send.
 REFUSALS = {"ECONNREFUSED", "ECONNRESET", "EACCES", "EPERM", "EHOSTUNREACH", "ENETUNREACH"}
 AT_ONCE_MS = 500
+
+
+def sanitizer_build():
+    """A lockdownd with -fsanitize=address,undefined: LOCKDOWND, or the one make sanitize-programs leaves."""
+    program = os.environ.get("LOCKDOWND") or os.path.join(lab_.build_directory(), "sanitize", "lockdownd")
+    if not os.path.exists(program) or b"__asan_init" not in subprocess.run(
+            ["nm", "-D", program], capture_output=True, check=False).stdout:
+        pytest.skip("no sanitizer build (make sanitize-programs)")
+    return program
 
 
 def outside(lab, kinds=EVERY_KIND):

@@ -532,9 +532,11 @@ def _collect(channel, path):
         ready = {fd for fd, _ in poll.poll()}
         collect()
         if channel.fileno() in ready:
-            channel.request()
+            verb, = channel.request()
             collect()
             channel.send(datagrams)
+            if verb == "forget":
+                datagrams.clear()
 
 
 def journal_fields(data):
