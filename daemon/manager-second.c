@@ -2,6 +2,7 @@
 #include "manager-internal.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 /* The second lock beside the first: it holds without the first being asked, so what goes wrong with it is
@@ -106,6 +107,8 @@ static int on_quiet(sd_event_source *source, void *userdata)
         (void)source;
         m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
         (void)second_lock_prepare(m->second, NULL);
+        (void)malloc_trim(0); /* libbpf read the kernel's types for that: 10 MiB, free again, but kept by the
+                                 C library */
         return 0;
 }
 
