@@ -96,6 +96,24 @@ bool idset_contains(const struct idset *s, uint32_t id)
         return low < s->n && s->ranges[low].first <= id;
 }
 
+size_t idset_outline(const struct idset *s, struct idrange ret[static IDSET_OUTLINE_MAX])
+{
+        uint32_t wide;
+        size_t n = 0;
+
+        if (s->n == 0)
+                return 0;
+        wide = (s->ranges[s->n - 1].last - s->ranges[0].first) / 4 + 1;
+        ret[n++] = s->ranges[0];
+        for (size_t i = 1; i < s->n; i++) {
+                if (s->ranges[i].first - s->ranges[i - 1].last >= wide)
+                        ret[n++] = s->ranges[i];
+                else
+                        ret[n - 1].last = s->ranges[i].last;
+        }
+        return n;
+}
+
 uint64_t idset_count(const struct idset *s)
 {
         uint64_t count = 0;

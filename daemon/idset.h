@@ -32,6 +32,10 @@ bool idset_equal(const struct idset *a, const struct idset *b);
  * untouched. */
 int idset_union(const struct idset *a, const struct idset *b, struct idset *ret);
 int idset_subtract(const struct idset *a, const struct idset *b, struct idset *ret);
+/* S in rough outline: few ranges that hold every id of it, ascending. They leave out only its gaps of at
+ * least a quarter of the way from the first id to the last. Returns how many. */
+#define IDSET_OUTLINE_MAX 4
+size_t idset_outline(const struct idset *s, struct idrange ret[static IDSET_OUTLINE_MAX]);
 int idset_copy(const struct idset *from, struct idset *ret);
 void idset_clear(struct idset *s);
 

@@ -291,7 +291,8 @@ static void put_changes(struct nft_batch *b, const char *table, const struct rul
                 put_difference(b, NFT_MSG_DELSETELEM, table, i, &old->sets[i], &new->sets[i]);
         for (unsigned i = 0; i < _SET_MAX; i++)
                 put_difference(b, NFT_MSG_NEWSETELEM, table, i, &new->sets[i], &old->sets[i]);
-        /* Rules that ask a set only when it is not empty, or between bounds. Hooks never differ. */
+        /* Rules that ask a set only when it is not empty, or between bounds. Hooks never differ,
+         * what is said in them may. */
         for (unsigned i = 0; i < _CHAIN_MAX; i++) {
                 if (rs_chain_equal(&old->chains[i], &new->chains[i]) || !rs_chain_has_rules(i, hooked))
                         continue;

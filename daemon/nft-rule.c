@@ -11,12 +11,16 @@
 #include <stddef.h>
 #include <string.h>
 
-/* A rule under construction: expressions as nft(8) would make of the same statement, one helper each. */
+/* A rule under construction: expressions as nft(8) would make of the same statement, one helper each. But
+ * what was loaded for the statement before is not loaded again: finding a socket's owner takes a lock, and is
+ * most of what a packet of somebody else's pays. */
 struct writer {
         struct nftnl_rule *rule;
         bool failed;
         uint8_t family;
         uint32_t nfproto, l4proto; /* already asked for in this rule, 0: not */
+        enum rs_field held;        /* the id in the first register, or FIELD_NONE */
+        bool held_swapped;         /* … with the most significant byte first */
 };
 
 static struct nftnl_expr *expression(struct writer *w, const char *name)
@@ -30,6 +34,13 @@ static struct nftnl_expr *expression(struct writer *w, const char *name)
         return e;
 }
 
+/* One that writes to a register. */
+static struct nftnl_expr *loader(struct writer *w, const char *name)
+{
+        w->held = FIELD_NONE;
+        return expression(w, name);
+}
+
 /* Registers are counted in words of four bytes; the kernel calls each fourth by the name of the old, wide
  * one. */
 static uint32_t reg(size_t word)
@@ -39,7 +50,7 @@ static uint32_t reg(size_t word)
 
 static void load_meta(struct writer *w, uint32_t key, size_t word)
 {
-        struct nftnl_expr *e = expression(w, "meta");
+        struct nftnl_expr *e = loader(w, "meta");
 
         if (!e)
                 return;
@@ -49,7 +60,7 @@ static void load_meta(struct writer *w, uint32_t key, size_t word)
 
 static void load_payload(struct writer *w, uint32_t base, uint32_t offset, uint32_t length, size_t word)
 {
-        struct nftnl_expr *e = expression(w, "payload");
+        struct nftnl_expr *e = loader(w, "payload");
 
         if (!e)
                 return;
@@ -61,7 +72,7 @@ static void load_payload(struct writer *w, uint32_t base, uint32_t offset, uint3
 
 static void load_conntrack(struct writer *w, uint32_t key, size_t word)
 {
-        struct nftnl_expr *e = expression(w, "ct");
+        struct nftnl_expr *e = loader(w, "ct");
 
         if (!e)
                 return;
@@ -74,7 +85,7 @@ static void load_conntrack(struct writer *w, uint32_t key, size_t word)
 /* 1 if the extension header or option is there. */
 static void load_presence(struct writer *w, uint32_t op, uint8_t type, size_t word)
 {
-        struct nftnl_expr *e = expression(w, "exthdr");
+        struct nftnl_expr *e = loader(w, "exthdr");
 
         if (!e)
                 return;
@@ -88,7 +99,7 @@ static void load_presence(struct writer *w, uint32_t op, uint8_t type, size_t wo
 
 static void load_cgroup(struct writer *w, uint32_t level, size_t word)
 {
-        struct nftnl_expr *e = expression(w, "socket");
+        struct nftnl_expr *e = loader(w, "socket");
 
         if (!e)
                 return;
@@ -99,7 +110,7 @@ static void load_cgroup(struct writer *w, uint32_t level, size_t word)
 
 static void load_address_type(struct writer *w, uint32_t which, size_t word)
 {
-        struct nftnl_expr *e = expression(w, "fib");
+        struct nftnl_expr *e = loader(w, "fib");
 
         if (!e)
                 return;
@@ -110,7 +121,7 @@ static void load_address_type(struct writer *w, uint32_t which, size_t word)
 
 static void load_constant(struct writer *w, uint32_t value, uint32_t length, size_t word)
 {
-        struct nftnl_expr *e = expression(w, "immediate");
+        struct nftnl_expr *e = loader(w, "immediate");
 
         if (!e)
                 return;
@@ -118,19 +129,19 @@ static void load_constant(struct writer *w, uint32_t value, uint32_t length, siz
         nftnl_expr_set_data(e, NFTNL_EXPR_IMM_DATA, &value, length);
 }
 
-static void mask(struct writer *w, uint8_t bits)
+static void mask(struct writer *w, const void *bits, uint32_t length, size_t to)
 {
-        static const uint8_t zero;
+        static const uint32_t zero;
         struct nftnl_expr *e = expression(w, "bitwise");
 
         if (!e)
                 return;
         nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, reg(0));
-        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, reg(to));
         nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL);
-        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof(bits));
-        nftnl_expr_set_data(e, NFTNL_EXPR_BITWISE_MASK, &bits, sizeof(bits));
-        nftnl_expr_set_data(e, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof(zero));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, length);
+        nftnl_expr_set_data(e, NFTNL_EXPR_BITWISE_MASK, bits, length);
+        nftnl_expr_set_data(e, NFTNL_EXPR_BITWISE_XOR, &zero, length);
 }
 
 /* Ranges compare bytes, so numbers must begin with the most significant one. */
@@ -147,15 +158,64 @@ static void to_network_order(struct writer *w)
         nftnl_expr_set_u32(e, NFTNL_EXPR_BYTEORDER_SIZE, 4);
 }
 
-static void compare_data(struct writer *w, uint32_t op, const void *data, uint32_t length)
+static bool is_id(enum rs_field field)
+{
+        return field == FIELD_SKUID || field == FIELD_SKGID;
+}
+
+/* Loads an id, unless it is there already. */
+static void hold_id(struct writer *w, enum rs_field field, bool swapped)
+{
+        if (w->held != field || (w->held_swapped && !swapped)) {
+                load_meta(w, field == FIELD_SKUID ? NFT_META_SKUID : NFT_META_SKGID, 0);
+                w->held_swapped = false;
+        }
+        if (swapped && !w->held_swapped)
+                to_network_order(w);
+        w->held = field;
+        w->held_swapped = swapped;
+}
+
+static void compare_word(struct writer *w, size_t word, uint32_t op, const void *data, uint32_t length)
 {
         struct nftnl_expr *e = expression(w, "cmp");
 
         if (!e)
                 return;
-        nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, reg(word));
         nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
         nftnl_expr_set_data(e, NFTNL_EXPR_CMP_DATA, data, length);
+}
+
+static void compare_data(struct writer *w, uint32_t op, const void *data, uint32_t length)
+{
+        compare_word(w, 0, op, data, length);
+}
+
+/* Leaves the id where it is, for the next statement. */
+static void below_power(struct writer *w, uint32_t power)
+{
+        static const uint32_t zero;
+        const uint32_t bits = ~(power - 1);
+        const size_t scratch = 1;
+
+        mask(w, &bits, sizeof(bits), scratch);
+        compare_word(w, scratch, NFT_CMP_EQ, &zero, sizeof(zero));
+}
+
+/* Of numbers with the most significant byte first. */
+static void outside_range(struct writer *w, uint32_t first, uint32_t last)
+{
+        struct nftnl_expr *e = expression(w, "range");
+
+        first = htonl(first);
+        last = htonl(last);
+        if (!e)
+                return;
+        nftnl_expr_set_u32(e, NFTNL_EXPR_RANGE_SREG, reg(0));
+        nftnl_expr_set_u32(e, NFTNL_EXPR_RANGE_OP, NFT_RANGE_NEQ);
+        nftnl_expr_set_data(e, NFTNL_EXPR_RANGE_FROM_DATA, &first, sizeof(first));
+        nftnl_expr_set_data(e, NFTNL_EXPR_RANGE_TO_DATA, &last, sizeof(last));
 }
 
 static void require_nfproto(struct writer *w, uint8_t nfproto)
@@ -292,11 +352,6 @@ static void load(struct writer *w, enum rs_field field, size_t word)
         }
 }
 
-static bool is_id(enum rs_field field)
-{
-        return field == FIELD_SKUID || field == FIELD_SKGID;
-}
-
 static uint8_t tcp_flag(enum rs_field field)
 {
         return field == FIELD_TCP_RST ? 0x04 : 0x02;
@@ -351,11 +406,16 @@ static void write_compare(struct writer *w, const struct rs_statement *s)
         uint32_t length;
 
         require(w, field);
-        load(w, field, 0);
-        if (is_id(field) && (s->op == OP_LTE || s->op == OP_GTE))
-                to_network_order(w);
+        if (is_id(field))
+                hold_id(w, field, s->op == OP_LTE || s->op == OP_GTE || s->op == OP_OUTSIDE);
+        else
+                load(w, field, 0);
+        if (s->op == OP_OUTSIDE)
+                return outside_range(w, s->value, s->last);
+        if (s->op == OP_BELOW)
+                return below_power(w, s->value);
         if (field == FIELD_TCP_RST || field == FIELD_TCP_SYN)
-                mask(w, tcp_flag(field));
+                mask(w, &(uint8_t){tcp_flag(field)}, 1, 0);
         length = put_value(field, s->op, s->value, data);
         compare_data(w, ops[s->op], data, length);
         if (field == FIELD_NFPROTO && s->op == OP_EQ)
@@ -390,9 +450,10 @@ static void write_lookup(struct writer *w, const struct rs_statement *s)
 {
         struct nftnl_expr *e;
 
-        load_key(w, s);
-        if (is_id(s->fields[0]) && rs_set_info(s->set)->interval)
-                to_network_order(w);
+        if (is_id(s->fields[0]) && rs_set_n_fields(s->set) == 1)
+                hold_id(w, s->fields[0], rs_set_info(s->set)->interval);
+        else
+                load_key(w, s);
         e = expression(w, "lookup");
         if (!e)
                 return;

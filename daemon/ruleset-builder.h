@@ -50,6 +50,17 @@ static inline struct rs_statement compare(enum rs_field field, enum rs_op op, ui
         return (struct rs_statement){.kind = RS_COMPARE, .fields = {field}, .op = op, .value = value};
 }
 
+static inline struct rs_statement below(enum rs_field field, uint32_t value)
+{
+        return compare(field, OP_BELOW, value);
+}
+
+static inline struct rs_statement outside(enum rs_field field, uint32_t first, uint32_t last)
+{
+        return (struct rs_statement){
+                .kind = RS_COMPARE, .fields = {field}, .op = OP_OUTSIDE, .value = first, .last = last};
+}
+
 static inline struct rs_statement is(enum rs_field field, uint32_t value)
 {
         return compare(field, OP_EQ, value);

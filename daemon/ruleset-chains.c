@@ -47,9 +47,9 @@ const struct rs_chain_info *rs_chain_info(enum rs_chain_id id)
 static bool statement_equal(const struct rs_statement *a, const struct rs_statement *b)
 {
         return a->kind == b->kind && memcmp(a->fields, b->fields, sizeof(a->fields)) == 0 && a->op == b->op &&
-               a->value == b->value && a->set == b->set && a->verdict == b->verdict && a->chain == b->chain &&
-               a->family == b->family && memcmp(a->address, b->address, sizeof(a->address)) == 0 &&
-               a->port == b->port;
+               a->value == b->value && a->last == b->last && a->set == b->set && a->verdict == b->verdict &&
+               a->chain == b->chain && a->family == b->family &&
+               memcmp(a->address, b->address, sizeof(a->address)) == 0 && a->port == b->port;
 }
 
 static bool rule_equal(const struct rs_rule *a, const struct rs_rule *b)

@@ -195,6 +195,8 @@ enum rs_op {
         OP_NEQ,
         OP_LTE,
         OP_GTE,
+        OP_OUTSIDE, /* neither from VALUE to LAST nor one of them */
+        OP_BELOW,   /* less than VALUE, a power of two: asked as a mask, which is faster */
 };
 
 enum rs_verdict {
@@ -209,6 +211,7 @@ struct rs_statement {
         enum rs_field fields[RS_KEY_FIELDS];
         enum rs_op op;  /* RS_COMPARE; RS_LOOKUP: OP_NEQ is "not in" */
         uint32_t value; /* RS_LOOKUP of FIELD_CGROUP: the level */
+        uint32_t last;  /* OP_OUTSIDE */
         enum rs_set_id set;
         enum rs_verdict verdict;
         enum rs_chain_id chain;
@@ -217,7 +220,7 @@ struct rs_statement {
         uint16_t port;
 };
 
-#define RS_STATEMENTS 6
+#define RS_STATEMENTS 12
 
 struct rs_rule {
         struct rs_statement statements[RS_STATEMENTS];

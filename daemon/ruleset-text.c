@@ -238,13 +238,20 @@ static void write_field_value(FILE *f, enum rs_field field, uint32_t value)
 
 static void write_compare(FILE *f, const struct rs_statement *s)
 {
-        static const char *const ops[] = {[OP_EQ] = "", [OP_NEQ] = "!= ", [OP_LTE] = "<= ", [OP_GTE] = ">= "};
+        static const char *const ops[] = {
+                [OP_EQ] = "", [OP_NEQ] = "!= ", [OP_LTE] = "<= ", [OP_GTE] = ">= ", [OP_OUTSIDE] = "!= "};
 
         fputs(field_name(s->fields[0]), f);
         if (s->fields[0] == FIELD_TCP_RST || s->fields[0] == FIELD_TCP_SYN)
                 return;
+        if (s->op == OP_BELOW) {
+                fprintf(f, " & %" PRIu32 " == 0", ~(s->value - 1));
+                return;
+        }
         fprintf(f, " %s", ops[s->op]);
         write_field_value(f, s->fields[0], s->value);
+        if (s->op == OP_OUTSIDE)
+                fprintf(f, "-%" PRIu32, s->last);
 }
 
 static void write_key(FILE *f, const struct rs_statement *s)

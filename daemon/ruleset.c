@@ -52,16 +52,104 @@ static void named_subjects(struct builder *b, enum rs_chain_id chain, enum rs_ch
                      in(FIELD_SKUID, SET_UID_RANGES), go_to(target));
         }
         /* Root's own sockets stay, whatever group it acts under.
-         * meta skuid != 0 meta skgid @gids goto destinations */
+         * meta skgid @gids meta skuid != 0 goto destinations */
         if (filled(b, SET_GIDS))
-                RULE(b, chain, compare(FIELD_SKUID, OP_NEQ, 0), in(FIELD_SKGID, SET_GIDS), go_to(target));
+                RULE(b, chain, in(FIELD_SKGID, SET_GIDS), compare(FIELD_SKUID, OP_NEQ, 0), go_to(target));
         if (filled(b, SET_GID_RANGES)) {
                 bounds(&s->gid_ranges, &low, &high);
-                /* meta skuid != 0 meta skgid >= LOW meta skgid <= HIGH meta skgid @gid_ranges goto
+                /* meta skgid >= LOW meta skgid <= HIGH meta skgid @gid_ranges meta skuid != 0 goto
                  * destinations */
-                RULE(b, chain, compare(FIELD_SKUID, OP_NEQ, 0), compare(FIELD_SKGID, OP_GTE, low),
-                     compare(FIELD_SKGID, OP_LTE, high), in(FIELD_SKGID, SET_GID_RANGES), go_to(target));
+                RULE(b, chain, compare(FIELD_SKGID, OP_GTE, low), compare(FIELD_SKGID, OP_LTE, high),
+                     in(FIELD_SKGID, SET_GID_RANGES), compare(FIELD_SKUID, OP_NEQ, 0), go_to(target));
         }
+}
+
+/* A rule that is made of as many statements as there are reasons. */
+struct reasons {
+        struct rs_statement statements[RS_STATEMENTS];
+        size_t n;
+};
+
+static void add_reason(struct reasons *r, struct rs_statement s)
+{
+        r->statements[r->n++] = s;
+}
+
+static void add_outside(struct reasons *r, enum rs_field field, const struct idset *ids)
+{
+        struct idrange outline[IDSET_OUTLINE_MAX];
+        size_t n = idset_outline(ids, outline);
+
+        for (size_t i = 0; i < n; i++)
+                add_reason(r, outside(field, outline[i].first, outline[i].last));
+}
+
+static void add_no_member(struct reasons *r, const struct builder *b)
+{
+        if (filled(b, SET_UIDS))
+                add_reason(r, not_in(FIELD_SKUID, SET_UIDS));
+}
+
+/* One group is asked for faster by a comparison. */
+static void add_no_group(struct reasons *r, const struct builder *b)
+{
+        const struct idset *gids = &b->spec->subjects->gids;
+
+        if (idset_count(gids) == 1)
+                add_reason(r, compare(FIELD_SKGID, OP_NEQ, gids->ranges[0].first));
+        else if (filled(b, SET_GIDS))
+                add_reason(r, not_in(FIELD_SKGID, SET_GIDS));
+}
+
+static void leave(struct builder *b, enum rs_chain_id chain, struct reasons *r)
+{
+        add_reason(r, back());
+        rs_add_rule(b, chain, r->statements, r->n);
+}
+
+/* The power of two that all ids of a set are as high as, or 0. Without ids none is too low. */
+static uint32_t floor_of(const struct idset *ids)
+{
+        uint32_t low, high;
+
+        if (ids->n == 0)
+                return UINT32_C(1) << 31;
+        bounds(ids, &low, &high);
+        return low;
+}
+
+/* Those whom nothing of named_subjects() can be about leave by one of two rules, in which uid and gid are
+ * read once, and no interval set is asked. Whoever does not leave here, and what has no owner, goes the whole
+ * way. */
+static void unmeant(struct builder *b, enum rs_chain_id chain)
+{
+        const struct subjects *s = b->spec->subjects;
+        uint32_t uids = floor_of(&s->uid_ranges), gids = floor_of(&s->gid_ranges);
+        struct reasons lower = {.n = 0}, outside_all = {.n = 0};
+
+        _Static_assert(2 * IDSET_OUTLINE_MAX + 3 <= RS_STATEMENTS, "rule length");
+        if (!filled(b, SET_UIDS) && !filled(b, SET_GIDS) && s->uid_ranges.n == 0 && s->gid_ranges.n == 0)
+                return;
+        /* meta skuid & MASK == 0 meta skuid != @uids meta skgid & MASK == 0 meta skgid != @gids return: most
+         * people are lower than all subordinate ids */
+        if (uids > 0 && gids > 0) {
+                if (s->uid_ranges.n > 0)
+                        add_reason(&lower, below(FIELD_SKUID, uids));
+                add_no_member(&lower, b);
+                if (s->gid_ranges.n > 0)
+                        add_reason(&lower, below(FIELD_SKGID, gids));
+                add_no_group(&lower, b);
+                leave(b, chain, &lower);
+        }
+        if (s->uid_ranges.n == 0 && s->gid_ranges.n == 0)
+                return;
+        /* meta skuid != @uids meta skuid != FIRST-LAST … meta skgid != @gids meta skgid != FIRST-LAST …
+         * return: higher ones, and those between */
+        add_no_member(&outside_all, b);
+        add_outside(&outside_all, FIELD_SKUID, &s->uid_ranges);
+        add_no_group(&outside_all, b);
+        add_outside(&outside_all, FIELD_SKGID, &s->gid_ranges);
+        leave(b, chain, &outside_all);
 }
 
 static bool level_in_use(const struct builder *b, uint32_t level)
@@ -129,11 +217,24 @@ static void everyone(struct builder *b, enum rs_chain_id chain, enum rs_chain_id
         RULE(b, chain, go_to(target));
 }
 
+/* postrouting cannot ask for a socket's control group: the second judgement of sessions and units is at the
+ * end of output instead. Family netdev cannot, either. */
+static bool asks_cgroups(enum rs_chain_id chain)
+{
+        return chain != CHAIN_SUBJECTS_LAST && chain != CHAIN_SUBJECTS_FRAMES;
+}
+
+/* Does this chain of subjects ask first for something that those who are not named may have, too? */
+static bool is_about_others(const struct builder *b, enum rs_chain_id chain)
+{
+        if (b->spec->subjects->everyone || (chain == CHAIN_SUBJECTS_LAST && has_relay(b)))
+                return true;
+        return asks_cgroups(chain) && (b->r->sets[SET_SESSIONS].present || b->r->sets[SET_UNITS].present);
+}
+
 static void subjects(struct builder *b, enum rs_chain_id chain, enum rs_chain_id target)
 {
-        /* postrouting cannot ask for a socket's control group: the second judgement of sessions and units is
-         * at the end of output instead. Family netdev cannot, either. */
-        bool cgroups = chain != CHAIN_SUBJECTS_LAST && chain != CHAIN_SUBJECTS_FRAMES;
+        bool cgroups = asks_cgroups(chain);
 
         /* oif lo jump relay: before anybody is let pass, for it is about everybody */
         if (chain == CHAIN_SUBJECTS_LAST && has_relay(b))
@@ -146,12 +247,14 @@ static void subjects(struct builder *b, enum rs_chain_id chain, enum rs_chain_id
                 return;
         }
         excepted_subjects(b, chain);
-        if (chain != CHAIN_SUBJECTS_CGROUPS)
-                named_subjects(b, chain, target);
         /* socket cgroupv2 level 2 @sessions goto destinations: also with no session yet, so that logging in
          * is an update of the set */
         if (cgroups && b->r->sets[SET_SESSIONS].present)
                 RULE(b, chain, cgroup_in(SESSION_LEVEL, SET_SESSIONS), go_to(target));
+        if ((chain == CHAIN_SUBJECTS || chain == CHAIN_SUBJECTS_LAST) && is_about_others(b, chain))
+                unmeant(b, chain);
+        if (chain != CHAIN_SUBJECTS_CGROUPS)
+                named_subjects(b, chain, target);
 }
 
 /* Where a packet only seems to go. */
@@ -322,7 +425,7 @@ static void forwarding(struct builder *b)
         RULE(b, refuse, drop());
 }
 
-/* A base chain holds nothing but the jump: engaging costs the same whatever the judgement. */
+/* A base chain holds little but the jump: engaging costs the same whatever the judgement. */
 static void hook(struct builder *b, enum rs_chain_id base, enum rs_chain_id target)
 {
         declare(b, base);
@@ -330,15 +433,23 @@ static void hook(struct builder *b, enum rs_chain_id base, enum rs_chain_id targ
         RULE(b, base, jump_to(target));
 }
 
+/* In the base chain, for a jump would cost others as much again as asking who they are. */
+static void hook_judgement(struct builder *b, enum rs_chain_id base, enum rs_chain_id subjects)
+{
+        if (!is_about_others(b, subjects))
+                unmeant(b, base);
+        hook(b, base, subjects);
+}
+
 static void build_chains(struct builder *b)
 {
-        hook(b, CHAIN_OUTPUT, CHAIN_SUBJECTS);
+        hook_judgement(b, CHAIN_OUTPUT, CHAIN_SUBJECTS);
         declare(b, CHAIN_DESTINATIONS);
         declare(b, CHAIN_REFUSE);
         subjects(b, CHAIN_SUBJECTS, CHAIN_DESTINATIONS);
         destinations(b, CHAIN_DESTINATIONS, CHAIN_REFUSE);
 
-        hook(b, CHAIN_POSTROUTING, CHAIN_SUBJECTS_LAST);
+        hook_judgement(b, CHAIN_POSTROUTING, CHAIN_SUBJECTS_LAST);
         declare(b, CHAIN_DESTINATIONS_LAST);
         declare(b, CHAIN_REFUSE_LAST);
         subjects(b, CHAIN_SUBJECTS_LAST, CHAIN_DESTINATIONS_LAST);

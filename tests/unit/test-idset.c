@@ -158,6 +158,50 @@ static void test_many(void **data)
         assert_true(idset_equal(&even, &backwards));
 }
 
+/* Every id is in the outline, and so is every gap but the wide ones. */
+static void check_outline(const struct idset *s)
+{
+        struct idrange outline[IDSET_OUTLINE_MAX];
+        size_t n = idset_outline(s, outline), at = 0;
+        uint64_t whole = s->n == 0 ? 0 : s->ranges[s->n - 1].last - s->ranges[0].first;
+
+        assert_true(n <= IDSET_OUTLINE_MAX && (n == 0) == (s->n == 0));
+        for (size_t i = 0; i < s->n; i++) {
+                bool wide = i > 0 && (s->ranges[i].first - s->ranges[i - 1].last) * UINT64_C(4) > whole;
+
+                if (i == 0 || wide) {
+                        assert_true(i == 0 || outline[at++].last == s->ranges[i - 1].last);
+                        assert_int_equal(outline[at].first, s->ranges[i].first);
+                }
+                assert_true(outline[at].first <= s->ranges[i].first);
+                assert_true(outline[at].last >= s->ranges[i].last);
+        }
+        if (n > 0)
+                assert_int_equal(outline[n - 1].last, s->ranges[s->n - 1].last);
+        assert_int_equal(n, s->n == 0 ? 0 : at + 1);
+}
+
+static void test_outline(void **state)
+{
+        const uint32_t bases[] = {0, 100000, UINT32_MAX - UNIVERSE + 1};
+        _cleanup_idset_ struct idset whole = {0}, ends = {0};
+        uint64_t seed = 3;
+
+        (void)state;
+        for (unsigned round = 0; round < ROUNDS; round++) {
+                _cleanup_idset_ struct idset s = {0};
+                bitmap bits;
+
+                fill(&seed, bases[round % ELEMENTSOF(bases)], &s, bits);
+                check_outline(&s);
+        }
+        assert_int_equal(idset_append(&whole, 0, UINT32_MAX), 0);
+        check_outline(&whole);
+        assert_int_equal(idset_append(&ends, 0, 0), 0);
+        assert_int_equal(idset_append(&ends, UINT32_MAX, UINT32_MAX), 0);
+        check_outline(&ends);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -166,6 +210,7 @@ int main(void)
                 cmocka_unit_test(test_refuses_backwards),
                 cmocka_unit_test(test_empty),
                 cmocka_unit_test(test_many),
+                cmocka_unit_test(test_outline),
         };
 
         return cmocka_run_group_tests_name("idset", tests, NULL, NULL);

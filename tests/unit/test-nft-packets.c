@@ -280,6 +280,29 @@ static void test_update_blocks_and_frees(void **state)
         assert_false(gets_out(&f->net, sub, "8.8.8.8:1000/udp"));
 }
 
+/* Only hash sets change here, so the table refuses meanwhile: what its base chains say of groups follows. */
+static void test_update_of_groups(void **state)
+{
+        const struct person old = {1700, 1100}, new = {1700, 1200}, third = {1700, 1300};
+        struct fixture *f = begin(state, "staff");
+        struct ruleset *next;
+
+        assert_false(gets_out(&f->net, old, "8.8.8.8:1000/udp"));
+        assert_true(gets_out(&f->net, new, "8.8.8.8:1000/udp"));
+        idset_clear(&f->in.subjects.gids);
+        for (uint32_t gid = 1200; gid <= 1800; gid += 100) {
+                append_id(&f->in.subjects.gids, gid, gid);
+                next = build_ruleset(&f->in, find_case("staff"), NULL, 0);
+                assert_int_equal(nft_update(f->nft, f->r, next, NULL), 0);
+                ruleset_free(f->r);
+                f->r = next;
+                assert_int_equal(nft_verify(f->nft, f->r, true, NULL), 0);
+                assert_false(gets_out(&f->net, new, "8.8.8.8:1000/udp"));
+                assert_int_equal(gets_out(&f->net, third, "8.8.8.8:1000/udp"), gid < 1300);
+                assert_true(gets_out(&f->net, old, "8.8.8.8:1000/udp"));
+        }
+}
+
 /* What a sender that never stops has come to. */
 struct stream {
         struct person who;
@@ -455,6 +478,7 @@ int main(void)
                 TEST(test_nothing_is_tracked_while_staged),
                 TEST(test_attempts),
                 TEST(test_update_blocks_and_frees),
+                TEST(test_update_of_groups),
                 TEST(test_no_gap),
                 TEST(test_died_in_the_middle),
         };

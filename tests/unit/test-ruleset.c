@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "ruleset-cases.h"
+#include "ruleset-internal.h"
+#include <endian.h>
 #include <errno.h>
 
 #define GOLDEN "tests/golden"
@@ -215,6 +217,106 @@ static void test_bounds(void **state)
         }
 }
 
+/* Does a statement about ids let somebody on to the next? */
+static bool goes_on(const struct ruleset *r, const struct rs_statement *s, uint32_t uid, uint32_t gid)
+{
+        uint32_t id = s->fields[0] == FIELD_SKUID ? uid : gid;
+        const struct rs_set *set = &r->sets[s->set];
+        bool found = false;
+
+        assert_true(s->fields[0] == FIELD_SKUID || s->fields[0] == FIELD_SKGID);
+        if (s->kind == RS_COMPARE && s->op == OP_BELOW)
+                return (id & ~(s->value - 1)) == 0;
+        if (s->kind == RS_COMPARE)
+                return s->op == OP_OUTSIDE ? id < s->value || id > s->last : id != s->value;
+        assert_true(s->kind == RS_LOOKUP && s->op == OP_NEQ && rs_element_length(s->set) == 4);
+        for (size_t i = 0; i < set->n; i++)
+                found = found || memcmp(set->elements + 4 * i, &(uint32_t){htobe32(id)}, 4) == 0;
+        return !found;
+}
+
+/* Does the base chain let somebody go without asking further? */
+static bool leaves(const struct ruleset *r, enum rs_chain_id chain, uint32_t uid, uint32_t gid)
+{
+        const struct rs_chain *c = &r->chains[chain];
+
+        for (size_t i = 0; i + 1 < c->n; i++) {
+                const struct rs_rule *rule = &c->rules[i];
+                bool matches = true;
+
+                assert_int_equal(rule->statements[rule->n - 1].verdict, VERDICT_RETURN);
+                for (size_t j = 0; j + 1 < rule->n; j++)
+                        matches = matches && goes_on(r, &rule->statements[j], uid, gid);
+                if (matches)
+                        return true;
+        }
+        return false;
+}
+
+static void random_ids(struct idset *s, unsigned max, uint32_t length)
+{
+        for (unsigned n = (unsigned)rand() % (max + 1); n > 0; n--) {
+                uint32_t first = (uint32_t)rand() % 400;
+
+                append_id(s, first, first + (uint32_t)rand() % length);
+        }
+}
+
+/* Whoever leaves the base chain early is no subject; and who is far from all of them does. */
+static void test_no_subject_leaves_early(void **state)
+{
+        unsigned left = 0, stayed = 0;
+
+        (void)state;
+        srand(1);
+        for (unsigned round = 0; round < 500; round++) {
+                _cleanup_variant_ struct variant v = {0};
+
+                begin(&v, "forward"); /* without ranges */
+                idset_clear(&v.in.subjects.uids);
+                idset_clear(&v.in.subjects.gids);
+                random_ids(&v.in.subjects.uids, 4, 3);
+                random_ids(&v.in.subjects.gids, 5, 2);
+                random_ids(&v.in.subjects.uid_ranges, 6, 40);
+                random_ids(&v.in.subjects.gid_ranges, 6, 40);
+                finish(&v, "forward");
+                for (unsigned i = 0; i < 400; i++) {
+                        uint32_t uid = 1 + (uint32_t)rand() % 500, gid = (uint32_t)rand() % 500;
+                        bool out = leaves(v.r, CHAIN_OUTPUT, uid, gid);
+
+                        assert_int_equal(out, leaves(v.r, CHAIN_POSTROUTING, uid, gid));
+                        if (out && subjects_match(&v.in.subjects, uid, gid))
+                                fail_msg("round %u: uid %u gid %u leaves", round, uid, gid);
+                        left += out;
+                        stayed += !out;
+                }
+                assert_true(leaves(v.r, CHAIN_OUTPUT, 5000, 5000) || v.r->chains[CHAIN_OUTPUT].n == 1);
+        }
+        assert_true(left > 1000 && stayed > 1000);
+}
+
+/* Where somebody else may be a subject nobody leaves early: by a control group, or because everyone is; and
+ * what is the relay's is for everybody. */
+static void test_who_leaves_early(void **state)
+{
+        static const struct {
+                const char *name;
+                bool output, postrouting;
+        } cases[] = {{"staff", true, true},      {"sessions", false, true}, {"units", false, true},
+                     {"everyone", false, false}, {"empty", false, false},   {"dns-redirect", true, false}};
+
+        (void)state;
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_variant_ struct variant v = {0};
+
+                begin(&v, cases[i].name);
+                finish(&v, cases[i].name);
+                assert_int_equal(leaves(v.r, CHAIN_OUTPUT, 5000, 5000), cases[i].output);
+                assert_int_equal(leaves(v.r, CHAIN_POSTROUTING, 5000, 5000), cases[i].postrouting);
+                assert_false(leaves(v.r, CHAIN_OUTPUT, 1000, 5000));
+        }
+}
+
 static void test_full_stream(void **state)
 {
         _cleanup_variant_ struct variant v = {0};
@@ -230,9 +332,14 @@ static void test_full_stream(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_golden),         cmocka_unit_test(test_staged_has_no_hook),
-                cmocka_unit_test(test_same_structure), cmocka_unit_test(test_other_structure),
-                cmocka_unit_test(test_bounds),         cmocka_unit_test(test_full_stream),
+                cmocka_unit_test(test_golden),
+                cmocka_unit_test(test_staged_has_no_hook),
+                cmocka_unit_test(test_same_structure),
+                cmocka_unit_test(test_other_structure),
+                cmocka_unit_test(test_bounds),
+                cmocka_unit_test(test_full_stream),
+                cmocka_unit_test(test_no_subject_leaves_early),
+                cmocka_unit_test(test_who_leaves_early),
         };
 
         return cmocka_run_group_tests_name("ruleset", tests, NULL, NULL);
