@@ -124,7 +124,7 @@ static int try_frames(struct nft *n, char **ret_error)
 {
         static const struct nft_device loopback = {.name = "lo", .chain = "egress_lo"};
         struct rs_rule rules[] = {
-                {.n = 1, .statements = {{.kind = RS_COMPARE, .fields = {FIELD_ROUTED}, .op = OP_GTE}}},
+                {.n = 1, .statements = {{.kind = RS_COMPARE, .fields = {FIELD_ROUTED}, .op = OP_NEQ}}},
                 {.n = 1, .statements = {{.kind = RS_COMPARE, .fields = {FIELD_SKUID}, .op = OP_LTE}}},
                 {.n = 1, .statements = {{.kind = RS_COMPARE, .fields = {FIELD_SOURCE}}}},
         };

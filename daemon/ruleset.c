@@ -489,9 +489,9 @@ static void build_frame_chains(struct builder *b)
 
         for (size_t i = 0; i < ELEMENTSOF(chains); i++)
                 declare(b, chains[i]);
-        /* meta rtclassid >= 0 return: in the base chain, for a jump would cost everybody's packets as much
-         * again */
-        RULE(b, CHAIN_EGRESS, compare(FIELD_ROUTED, OP_GTE, 0), back());
+        /* meta rtclassid != 4294967295 return: in the base chain, for a jump would cost everybody's packets
+         * as much again. No route has that realm, and being unequal is what the kernel asks fastest. */
+        RULE(b, CHAIN_EGRESS, compare(FIELD_ROUTED, OP_NEQ, UINT32_MAX), back());
         hook(b, CHAIN_EGRESS, CHAIN_SUBJECTS_FRAMES);
         subjects(b, CHAIN_SUBJECTS_FRAMES, CHAIN_FRAME);
         ruleset_frame_rules(b);
