@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define SL_VERSION 3
+#define SL_VERSION 4
 
 /* The words lie in pages, the map's elements; the first page is the header. */
 #define SL_PAGE_WORDS 512
@@ -25,11 +25,14 @@
 #define SL_ROOT_CGROUP 1
 
 enum sl_section_id {
-        SL_UIDS,        /* words: first << 32 | last */
-        SL_EXCEPT_UIDS, /* likewise */
+        SL_UIDS,       /* words: first << 32 | last; without the excepted */
+        SL_UID_RANGES, /* likewise; apart, because these lie as far from each other as those are close */
+        SL_EXCEPT_UIDS,
         SL_GIDS,
+        SL_GID_RANGES,
         SL_EXCEPT_GIDS,
-        SL_CGROUPS,  /* words: cgroup ids; whoever is in them and not excepted */
+        SL_CGROUPS, /* words: cgroup ids; whoever is in them and not excepted */
+        SL_ID_SECTIONS = SL_CGROUPS,
         SL_UNITS,    /* likewise; whoever is in them */
         SL_ALLOW4,   /* struct sl_range */
         SL_ALLOW6,   /* likewise */
@@ -43,6 +46,15 @@ enum sl_section_id {
 struct sl_section {
         __u32 at; /* index of its first word, counted behind the header; a whole number of its items */
         __u32 n;  /* items */
+};
+
+/* Where to look for an id in a section of ranges: the way from its first id to its last in equal steps, a
+ * word for each: which items begin in that step, first | behind the last << 32. So a few items are left to be
+ * searched, whatever their number. */
+struct sl_index {
+        __u32 first, last; /* ids; 1 and 0: there are none */
+        __u32 at;          /* of the first step's word, as in struct sl_section */
+        __u32 shift;       /* a step is so many bits wide */
 };
 
 /* An IPv4 address is in the lower half of LOW. */
@@ -95,6 +107,7 @@ struct sl_header {
                 unit_levels; /* how far below ROOT those of SL_CGROUPS, SL_UNITS are */
         __u64 root;          /* id of the control group from which levels count: where cgroup2 is mounted */
         struct sl_section sections[SL_SECTIONS];
+        struct sl_index indices[SL_ID_SECTIONS];
         struct sl_address dns4, dns6;
         __u32 relay_port; /* on the loopback, where questions go that are to be sent to them; 0: none */
         __u32 unused;

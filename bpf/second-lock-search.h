@@ -116,19 +116,46 @@ static __noinline bool in_ranges(const struct plan *plan, enum sl_section_id sec
 
         if (s.high == 0)
                 return false;
-        /* Most who are not meant lie outside of it all: that is seen without a search. */
-        word = word_at(s.map, s.section.at);
-        if (!word || id < *word >> 32)
-                return false;
-        word = word_at(s.map, s.section.at + s.section.n - 1);
-        if (!word || id > (__u32)*word)
-                return false;
         s.key.low = (__u64)id << 32 | 0xffffffff;
         bpf_loop(32, halve_words, &s, 0);
         if (s.low == 0)
                 return false;
         word = word_at(s.map, s.section.at + s.low - 1);
         return word && id <= (__u32)*word;
+}
+
+/* The same for sections with an index, of an id that is not outside of it. */
+static __noinline bool search_ids(const struct plan *plan, enum sl_section_id section, __u32 id)
+{
+        const struct sl_index *index = &plan->header->indices[section];
+        const __u64 *word;
+        struct search s;
+
+        word = word_at(plan->map, index->at + ((id - index->first) >> (index->shift & 31)));
+        if (!word)
+                return false;
+        s = search_for(plan, section, 1);
+        s.low = (__u32)*word;
+        s.high = *word >> 32;
+        s.key.low = (__u64)id << 32 | 0xffffffff;
+        bpf_loop(32, halve_words, &s, 0);
+        if (s.low == 0)
+                return false;
+        word = word_at(s.map, s.section.at + s.low - 1);
+        return word && id <= (__u32)*word;
+}
+
+/* Most who are not meant lie outside of it all: that is seen without a call. */
+static __always_inline bool in_ids(const struct plan *plan, enum sl_section_id section, __u32 id)
+{
+        const struct sl_index *index = &plan->header->indices[section];
+
+        return id >= index->first && id <= index->last && search_ids(plan, section, id);
+}
+
+static __always_inline bool is_named_uid(const struct plan *plan, __u32 uid)
+{
+        return in_ids(plan, SL_UIDS, uid) || in_ids(plan, SL_UID_RANGES, uid);
 }
 
 static __noinline bool in_cgroups(const struct plan *plan, enum sl_section_id section, __u64 id)
@@ -206,14 +233,15 @@ static __always_inline bool is_subject_by(struct __sk_buff *skb, const struct pl
         const struct sl_header *h = plan->header;
 
         if (h->flags & SL_EVERYONE)
-                return !(o->has_uid && (o->uid == 0 || in_ranges(plan, SL_EXCEPT_UIDS, o->uid))) &&
-                       !(o->has_gid && in_ranges(plan, SL_EXCEPT_GIDS, o->gid));
-        if (o->has_uid && in_ranges(plan, SL_UIDS, o->uid)) /* the excepted are left out of it */
+                return !(o->has_uid && (o->uid == 0 || in_ids(plan, SL_EXCEPT_UIDS, o->uid))) &&
+                       !(o->has_gid && in_ids(plan, SL_EXCEPT_GIDS, o->gid));
+        if (o->has_uid && is_named_uid(plan, o->uid)) /* the excepted are left out of it */
                 return true;
-        if (o->has_uid && in_ranges(plan, SL_EXCEPT_UIDS, o->uid))
+        if (o->has_uid && in_ids(plan, SL_EXCEPT_UIDS, o->uid))
                 return false;
         /* Root's own sockets stay, whatever group it acts under. */
-        if (o->uid != 0 && o->has_gid && in_ranges(plan, SL_GIDS, o->gid))
+        if (o->uid != 0 && o->has_gid &&
+            (in_ids(plan, SL_GIDS, o->gid) || in_ids(plan, SL_GID_RANGES, o->gid)))
                 return true;
         return h->cgroup_levels.n && is_in_cgroups(skb, plan, &h->cgroup_levels, SL_CGROUPS);
 }

@@ -62,7 +62,8 @@ __noinline int read_owner(struct __sk_buff *skb, struct owner *owner, const stru
         /* The kernel makes further subflows of MPTCP as root, and writes their owner on the inode alone. */
         if (owner->uid == 0)
                 kernel_id(socket, at->socket_inode_uid, &owner->uid);
-        if (at->socket_file == 0)
+        /* Root is let go whatever its group. */
+        if (at->socket_file == 0 || owner->uid == 0)
                 return 0;
         file = kernel_pointer(socket, at->socket_file);
         owner->has_gid = kernel_id(kernel_pointer(file, at->file_cred), at->cred_fsgid, &owner->gid);

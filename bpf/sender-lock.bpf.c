@@ -99,8 +99,8 @@ static __always_inline bool is_socket_of_subject(const struct plan *plan, __u32 
         const struct sl_header *h = plan->header;
 
         if (h->flags & SL_EVERYONE)
-                return h->sections[SL_EXCEPT_GIDS].n == 0 && !in_ranges(plan, SL_EXCEPT_UIDS, uid);
-        return in_ranges(plan, SL_UIDS, uid);
+                return h->sections[SL_EXCEPT_GIDS].n == 0 && !in_ids(plan, SL_EXCEPT_UIDS, uid);
+        return is_named_uid(plan, uid);
 }
 
 /* Options may name another way, or another end of it. */

@@ -12,36 +12,35 @@ void plan_clear(struct plan *p)
         *p = (struct plan){};
 }
 
-/* The ids a plan needs, as the programs ask for them: ranges and single ones together. */
+/* The ids a plan needs, as the programs ask for them. */
 struct plan_ids {
-        struct idset uids, except_uids, gids, except_gids;
+        struct idset sets[SL_ID_SECTIONS];
 };
 
 static void plan_ids_clear(struct plan_ids *ids)
 {
-        idset_clear(&ids->uids);
-        idset_clear(&ids->except_uids);
-        idset_clear(&ids->gids);
-        idset_clear(&ids->except_gids);
+        for (unsigned i = 0; i < SL_ID_SECTIONS; i++)
+                idset_clear(&ids->sets[i]);
 }
 
 static int named_ids(const struct subjects *s, struct plan_ids *ids)
 {
-        _cleanup_idset_ struct idset all = {};
-        int r = idset_union(&s->uids, &s->uid_ranges, &all);
+        int r = idset_subtract(&s->uids, &s->except_uids, &ids->sets[SL_UIDS]);
 
         if (r >= 0)
-                r = idset_subtract(&all, &s->except_uids, &ids->uids);
-        return r < 0 ? r : idset_union(&s->gids, &s->gid_ranges, &ids->gids);
+                r = idset_subtract(&s->uid_ranges, &s->except_uids, &ids->sets[SL_UID_RANGES]);
+        if (r >= 0)
+                r = idset_copy(&s->gids, &ids->sets[SL_GIDS]);
+        return r < 0 ? r : idset_copy(&s->gid_ranges, &ids->sets[SL_GID_RANGES]);
 }
 
 static int plan_ids_collect(const struct subjects *s, struct plan_ids *ret)
 {
         _cleanup_(plan_ids_clear) struct plan_ids ids = {};
-        int r = idset_copy(&s->except_uids, &ids.except_uids);
+        int r = idset_copy(&s->except_uids, &ids.sets[SL_EXCEPT_UIDS]);
 
         if (r >= 0)
-                r = s->everyone ? idset_copy(&s->except_gids, &ids.except_gids) : named_ids(s, &ids);
+                r = s->everyone ? idset_copy(&s->except_gids, &ids.sets[SL_EXCEPT_GIDS]) : named_ids(s, &ids);
         if (r < 0)
                 return r;
         *ret = ids;
@@ -57,16 +56,40 @@ static void place(struct sl_header *h, enum sl_section_id id, size_t n, size_t i
         *words += n * item_words;
 }
 
+/* Four items in a step, were they spread evenly. Returns how many steps there are. */
+static size_t index_steps(const struct idset *ids, struct sl_index *index)
+{
+        uint32_t shift = 0, most = (uint32_t)(ids->n / 4);
+
+        *index = (struct sl_index){.first = 1, .last = 0};
+        if (ids->n == 0)
+                return 0;
+        index->first = ids->ranges[0].first;
+        index->last = ids->ranges[ids->n - 1].last;
+        while (shift < 31 && (index->last - index->first) >> shift > most)
+                shift++;
+        index->shift = shift;
+        return ((index->last - index->first) >> shift) + 1;
+}
+
+static void place_ids(struct sl_header *h, const struct plan_ids *ids, size_t *words)
+{
+        for (unsigned i = 0; i < SL_ID_SECTIONS; i++) {
+                size_t steps = index_steps(&ids->sets[i], &h->indices[i]);
+
+                place(h, i, ids->sets[i].n, 1, words);
+                h->indices[i].at = (uint32_t)*words;
+                *words += steps;
+        }
+}
+
 static int lay_out(const struct second_lock_spec *spec, const struct plan_ids *ids, struct sl_header *h)
 {
         const struct destinations *d = spec->destinations;
         const size_t range = sizeof(struct sl_range) / 8, service = sizeof(struct sl_service) / 8;
         size_t words = 0;
 
-        place(h, SL_UIDS, ids->uids.n, 1, &words);
-        place(h, SL_EXCEPT_UIDS, ids->except_uids.n, 1, &words);
-        place(h, SL_GIDS, ids->gids.n, 1, &words);
-        place(h, SL_EXCEPT_GIDS, ids->except_gids.n, 1, &words);
+        place_ids(h, ids, &words);
         place(h, SL_CGROUPS, spec->subjects->everyone ? 0 : spec->n_cgroups, 1, &words);
         place(h, SL_UNITS, spec->n_units, 1, &words);
         place(h, SL_ALLOW4, d->allow4.n, range, &words);
@@ -91,12 +114,28 @@ static uint64_t range_word(uint32_t first, uint32_t last)
         return (uint64_t)first << 32 | last;
 }
 
+static void put_index(const struct plan *p, const struct sl_index *index, const struct idset *ids)
+{
+        uint64_t *word = (void *)(p->pages[1].words + index->at);
+        uint32_t steps = ids->n == 0 ? 0 : ((index->last - index->first) >> index->shift) + 1;
+        uint32_t item = 0;
+
+        for (uint32_t step = 0; step < steps; step++) {
+                uint32_t begin = item;
+
+                while (item < ids->n && (ids->ranges[item].first - index->first) >> index->shift <= step)
+                        item++;
+                word[step] = (uint64_t)item << 32 | begin;
+        }
+}
+
 static void put_ids(const struct plan *p, enum sl_section_id id, const struct idset *ids)
 {
         uint64_t *word = section(p, id);
 
         for (size_t i = 0; i < ids->n; i++)
                 word[i] = range_word(ids->ranges[i].first, ids->ranges[i].last);
+        put_index(p, &p->pages[0].header.indices[id], ids);
 }
 
 static int compare_words(const void *a, const void *b)
@@ -226,10 +265,8 @@ static void put_destinations(const struct plan *p, const struct destinations *d)
 
 static void put_subjects(const struct plan *p, const struct plan_ids *ids)
 {
-        put_ids(p, SL_UIDS, &ids->uids);
-        put_ids(p, SL_EXCEPT_UIDS, &ids->except_uids);
-        put_ids(p, SL_GIDS, &ids->gids);
-        put_ids(p, SL_EXCEPT_GIDS, &ids->except_gids);
+        for (unsigned i = 0; i < SL_ID_SECTIONS; i++)
+                put_ids(p, i, &ids->sets[i]);
 }
 
 int plan_build(const struct second_lock_spec *spec, const struct sl_offsets *offsets, uint64_t root,
@@ -247,7 +284,7 @@ int plan_build(const struct second_lock_spec *spec, const struct sl_offsets *off
         if (spec->subjects->everyone)
                 h.flags |= SL_EVERYONE;
         /* Reading a group costs four steps through the kernel's memory: only where one is asked for. */
-        if (ids.gids.n == 0 && ids.except_gids.n == 0)
+        if (ids.sets[SL_GIDS].n == 0 && ids.sets[SL_GID_RANGES].n == 0 && ids.sets[SL_EXCEPT_GIDS].n == 0)
                 h.offsets.socket_file = 0;
 
         p.n_pages = 1 + (h.n_words + SL_PAGE_WORDS - 1) / SL_PAGE_WORDS;

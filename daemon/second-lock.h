@@ -13,7 +13,7 @@
  * (EPERM).
  *
  * Needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, write access to the directory of pins, and a kernel that
- * describes itself in /sys/kernel/btf/vmlinux. Plans are charged to the caller's memory cgroup (8 bytes a
+ * describes itself in /sys/kernel/btf/vmlinux. Plans are charged to the caller's memory cgroup (10 bytes a
  * range of uids).
  *
  * It does not see: packet sockets and a socket that somebody else made and passed on, without BPF LSM (nor

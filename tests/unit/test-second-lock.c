@@ -64,6 +64,39 @@ static void test_groups(void **state)
         check_arrives(61003, 500, OUTSIDE4, PORT, true);
 }
 
+/* What is outside of all and what is between them, close by and far apart, whatever their number. */
+static void test_many_ids(void **state)
+{
+        struct order *o = order_of(state);
+        struct subjects *s = &o->subjects;
+        uint32_t id = 2000;
+
+        srand(5);
+        for (unsigned i = 0; i < 300; i++, id += 1 + (uint32_t)rand() % (i < 200 ? 3 : 2000))
+                idset_append(&s->uids, id, id);
+        for (unsigned i = 0; i < 200; i++) {
+                uint32_t length = (uint32_t)rand() % 3 == 0 ? 1 : 1 + (uint32_t)rand() % 70000;
+
+                id += (uint32_t)rand() % 5 == 0 ? (uint32_t)rand() % 20000000 : 1 + (uint32_t)rand() % 65536;
+                idset_append(&s->uid_ranges, id, id + length - 1);
+                id += length;
+        }
+        idset_normalize(&s->uids);
+        idset_normalize(&s->uid_ranges);
+        engage(o);
+        for (unsigned i = 0; i < 120; i++) {
+                const struct idset *set = i % 2 == 0 ? &s->uids : &s->uid_ranges;
+                size_t at = i == 0 ? 0 : i == 1 ? set->n - 1 : (size_t)rand() % set->n;
+                const struct idrange *r = &set->ranges[at];
+                const uint32_t uids[] = {r->first - 1, r->first, r->last, r->last + 1};
+
+                for (unsigned j = 0; j < ELEMENTSOF(uids); j++)
+                        check_arrives(uids[j], OTHER, OUTSIDE4, PORT,
+                                      !idset_contains(&s->uids, uids[j]) &&
+                                              !idset_contains(&s->uid_ranges, uids[j]));
+        }
+}
+
 static void test_everyone(void **state)
 {
         struct order *o = order_of(state);
@@ -459,6 +492,7 @@ int main(void)
                 TEST(test_subject_reaches_inside_only),
                 TEST(test_ranges_and_exceptions),
                 TEST(test_groups),
+                TEST(test_many_ids),
                 TEST(test_everyone),
                 TEST(test_control_groups),
                 TEST(test_units),
