@@ -123,6 +123,12 @@ $(B)/tests/bench/%: tests/bench/%.c $(B)/.flags
 $(B)/tests/bench/empty: LIBS_BENCH := -Wl,--no-as-needed $(LIBS_CTL)
 $(B)/tests/bench/transaction $(B)/tests/bench/destroy: LIBS_BENCH := -lmnl
 
+# This one is made of the daemon's own modules.
+$(B)/tests/bench/rules: tests/bench/rules.c $(DAEMON_LIB_OBJ) $(COMMON_OBJ)
+	@mkdir -p $(@D)
+	$(call say,BENCH $<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@
+
 # A unit test names the functions it wraps in a comment "// wrap: name name".
 $(B)/tests/unit/test-ctl-%: $(B)/tests/unit/test-ctl-%.o $(CTL_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)

@@ -3,17 +3,22 @@
 
 import os
 import shutil
+import statistics
 
 from figures import Sample
 from lab import MALLORY
 from netlab import Who
 from orders import NFT
-from place import FIRST_SUBORDINATE, APART, FIRST_UID, STEP, Place, Sender, program
+from place import FIRST_SUBORDINATE, APART, FIRST_UID, STEP, Place, Sender, ask, program
 
 COUNT = 40_000  # datagrams a repetition, of some 20 ms
-STRANGER = Who("stranger", 3_999_999, 3_999_999)  # between the lowest uid and the highest range, and in none
-# Two that the bounds of ranges do not let through to the interval set, and one that they do.
-PEOPLE = (("a user with a low uid", MALLORY), ("a uid among the ranges", STRANGER))
+# Where the rules can tell them from members by less and less: between two members, and in the gap between the ranges
+# of two, where only the interval sets know.
+NEIGHBOUR = Who("neighbour", FIRST_UID + 1, FIRST_UID + 1)
+STRANGER = Who("stranger", 3_999_999, 3_999_999)  # between the highest uid and the lowest range
+IN_A_GAP = Who("in-a-gap", FIRST_SUBORDINATE + APART - 1, FIRST_SUBORDINATE + APART - 1)
+PEOPLE = (("a uid below all", MALLORY), ("between two members'", NEIGHBOUR), ("between uids and ranges", STRANGER),
+          ("in a gap between two ranges", IN_A_GAP))
 
 
 class Case:
@@ -97,6 +102,47 @@ def measure(report, n, rounds):
             for case in cases:
                 case.round()
         write(report, cases, place)
+
+
+class Pieces:
+    """The daemon's own table, hooked up piece by piece by a program of ours, and a neighbour of the members."""
+
+    def __init__(self, place, n):
+        self.process = place.popen([program("rules"), str(FIRST_UID), str(n), str(STEP), str(FIRST_SUBORDINATE), str(APART)])
+        words = self.process.stdout.readline().split(" meta ")
+        self.statements = [words[0].strip()] + ["meta " + word.strip().removesuffix(" return") for word in words[1:]]
+        self.sender = Sender(place, NEIGHBOUR)
+
+    def case(self, name, what):
+        return Case(name, None, [self.sender], lambda: ask(self.process, what) if what else None,
+                    lambda: ask(self.process, "off") if what else None)
+
+    def cases(self):
+        """Each with what is in the case before it."""
+        n = len(self.statements)
+        return [self.case("no hook", ""), self.case("chain output", "0 0 0"),
+                *(self.case(f"+ {statement}", f"{k + 1} 0 0") for k, statement in enumerate(self.statements)),
+                self.case("+ chain postrouting, the same rule", f"{n} 1 0"),
+                self.case("+ egress of the device, meta rtclassid … return", f"{n} 1 1")]
+
+
+def pieces(report, n, rounds):
+    """What each rule that is in the way of others costs, in the order in which they come."""
+    report.section(f"3b. What each rule costs somebody who is between two of {n:,} members: with all those above it")
+    with Place(start=False) as place:
+        cases = Pieces(place, n).cases()
+        for _ in range(rounds):
+            for case in cases:
+                case.round()
+    before = None
+    for case in cases:
+        sample = case.samples[0]
+        sample.name = case.name
+        report.sample(sample)
+        if before:
+            added = statistics.median(b - a for a, b in zip(before.values, sample.values))
+            report.ratio(f"{added:+.0f} ns; of the packets without rules", cases[0].samples[0].ratio(sample))
+        before = sample
 
 
 def write(report, cases, place):

@@ -24,9 +24,15 @@ def beats_nft(sizes):
 
 
 def staged_is_free(cases):
-    none, staged = cases
+    none, staged, _ = cases
     value = min(none.samples[0].ratio(staged.samples[0]), 1.0)
     return f"packets with 10,000 staged, of those without rules: {value:.2f}", value >= 0.75
+
+
+def others_go_on(cases):
+    none, _, in_force = cases
+    value = none.samples[1].ratio(in_force.samples[1])
+    return f"packets of a neighbour of 10,000 in force, of those without rules: {value:.2f}", value >= 0.4
 
 
 def repeat(measure, judges, tries=3):
@@ -44,7 +50,8 @@ def run():
     with Place(SIZES, orders.configuration(SIZES), in_memory=True) as place, Place(start=False) as elsewhere:
         sizes = [orders.Size(place, elsewhere, n) for n in SIZES]
         elsewhere.senders, place.senders = packets.senders(elsewhere), packets.senders(place)
-        cases = [packets.Case("none", elsewhere, elsewhere.senders), packets.Case("staged", place, place.senders)]
+        cases = [packets.Case("none", elsewhere, elsewhere.senders), packets.Case("staged", place, place.senders),
+                 packets.ordered(place, f"p{SIZES[1]}", "in force")]
 
         def time_orders():
             for i in range(9):
@@ -60,7 +67,7 @@ def run():
                     case.round()
             return cases
 
-        verdicts = repeat(time_orders, (flat, lift_flat, beats_nft)) + repeat(time_packets, (staged_is_free,))
+        verdicts = repeat(time_orders, (flat, lift_flat, beats_nft)) + repeat(time_packets, (staged_is_free, others_go_on))
     for sentence, good in verdicts:
         print(f"{'passed' if good else 'FAILED'}: {sentence}")
     failed = sum(not good for _, good in verdicts)
