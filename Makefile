@@ -105,6 +105,16 @@ $(B)/tests/lockdownd-unowned: $(B)/tests/nft-unowned.o $(filter-out $(B)/daemon/
 	$(call say,LINK  $@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@
 
+# … and where comparing finds nothing, so that only trying is left.
+$(B)/tests/nft-blind.o: daemon/nft-verify.c $(B)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC    $< (compares nothing))
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -DCOMPARE=0 -MMD -MP -c $< -o $@
+$(B)/tests/lockdownd-blind: $(B)/tests/nft-blind.o $(B)/tests/nft-unowned.o \
+		$(filter-out $(B)/daemon/nft.o $(B)/daemon/nft-verify.o,$(DAEMON_OBJ)) $(COMMON_OBJ)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@
+
 # … and on those without the egress hook.
 $(B)/tests/nft-no-frames.o: daemon/nft.c $(B)/.flags
 	@mkdir -p $(@D)
@@ -229,7 +239,7 @@ fuzz: ## what reads bytes from elsewhere, with libFuzzer: FUZZ_SECONDS (60) each
 		echo '0 passed, 0 failed, $(words $(FUZZ_SRC)) skipped'; \
 	fi
 
-system: all $(B)/tests/lockdownd-unowned $(B)/tests/lockdownd-no-frames ## as root: the daemon and real packets in network namespaces
+system: all $(B)/tests/lockdownd-unowned $(B)/tests/lockdownd-blind $(B)/tests/lockdownd-no-frames ## as root: the daemon and real packets in network namespaces
 	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run
 leaks: all $(B)/tests/lockdownd-unowned ## as root: every way out there is, played against the daemon, and a table of what arrived
 	@BUILD='$(abspath $(B))' tests/leaks/run

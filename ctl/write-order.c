@@ -248,6 +248,11 @@ int write_verify(FILE *f, const json_t *answer, const struct style *s)
                       f);
                 put_safe(f, field_text(item, "problem"));
                 fprintf(f, "%s\n", style_colour(s, COLOUR_NONE));
+                if (!field_text(item, "trial"))
+                        continue;
+                fputs("  tried: ", f);
+                put_safe(f, field_text(item, "trial"));
+                fputc('\n', f);
         }
         if (json_array_size(list) == 0)
                 fputs("No lockdown is in force.\n", f);

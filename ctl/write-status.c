@@ -33,9 +33,12 @@ static void write_head(FILE *f, const json_t *order, const struct style *s)
 {
         const char *state = field_text(order, "state");
         bool active = !state || strcmp(state, "active") == 0;
+        bool holds = !json_is_false(json_object_get(order, "holds"));
 
         fprintf(f, "%s● LOCKDOWN %s", style_colour(s, active ? COLOUR_ALERT : COLOUR_GOOD),
-                active ? "IN FORCE" : "ended");
+                !active ? "ended"
+                : holds ? "IN FORCE"
+                        : "ORDERED, BUT NOT HOLDING");
         fprintf(f, "%s: %s", style_colour(s, COLOUR_NONE), style_colour(s, COLOUR_BOLD));
         put_safe(f, field_text(order, "profile"));
         fputs(style_colour(s, COLOUR_NONE), f);
@@ -77,6 +80,29 @@ static void write_verified(FILE *f, const json_t *order, const struct style *s)
         label(f, "Verified");
         put_when(f, field_number(order, "verified_at_usec"), s);
         fputc('\n', f);
+}
+
+static void write_lock(FILE *f, const char *title, const char *state, const struct style *s)
+{
+        if (!state)
+                return;
+        if (strncmp(state, "NOT", 3) == 0)
+                line_alert(f, title, state, s);
+        else
+                line_text(f, title, state);
+}
+
+/* What came of trying it. */
+static void write_trial(FILE *f, const json_t *order, const struct style *s)
+{
+        const char *trial = field_text(order, "trial");
+
+        if (!trial || strncmp(trial, "NOT", 3) == 0)
+                write_lock(f, "Tried", trial, s);
+        else if (s->verbose || strncmp(trial, "as ordered", 10) != 0)
+                line_text(f, "Tried", trial);
+        else
+                line_text(f, "Tried", "as ordered");
 }
 
 static void write_to_confirm(FILE *f, const json_t *order, const struct style *s)
@@ -182,16 +208,6 @@ static void write_counts(FILE *f, const json_t *order)
         fputc('\n', f);
 }
 
-static void write_lock(FILE *f, const char *title, const char *state, const struct style *s)
-{
-        if (!state)
-                return;
-        if (strncmp(state, "NOT", 3) == 0)
-                line_alert(f, title, state, s);
-        else
-                line_text(f, title, state);
-}
-
 /* Namespaces shown without --verbose. */
 #define NAMESPACES_SHOWN 5
 
@@ -248,6 +264,7 @@ static void write_locks(FILE *f, const json_t *order, const struct style *s)
         write_lock(f, "Second lock", field_text(locks, "second_lock"), s);
         write_lock(f, "Sender lock", field_text(locks, "sender_lock"), s);
         write_verified(f, order, s);
+        write_trial(f, order, s);
         write_namespaces(f, order, s);
         if (json_is_false(json_object_get(order, "saved"))) {
                 line_alert(f, "Saved", "NO: it will not survive a reboot", s);

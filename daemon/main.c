@@ -6,6 +6,7 @@
 #include "manager.h"
 #include "notifier.h"
 #include "resolver.h"
+#include "trial-process.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -33,6 +34,7 @@ enum mode {
         MODE_CHECK,
         MODE_WORKER,
         MODE_RELAY,
+        MODE_TRIAL,
         MODE_HELP,
         MODE_VERSION,
         MODE_WRONG,
@@ -44,6 +46,7 @@ static enum mode parse_arguments(int argc, char **argv)
                 {"check", no_argument, NULL, MODE_CHECK},
                 {"resolver-worker", no_argument, NULL, MODE_WORKER},
                 {"dns-relay", no_argument, NULL, MODE_RELAY},
+                {"trial", no_argument, NULL, MODE_TRIAL},
                 {"help", no_argument, NULL, MODE_HELP},
                 {"version", no_argument, NULL, MODE_VERSION},
                 {NULL, 0, NULL, 0},
@@ -53,7 +56,7 @@ static enum mode parse_arguments(int argc, char **argv)
 
         while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0)
                 mode = c == '?' ? MODE_WRONG : mode == MODE_WRONG ? mode : (enum mode)c;
-        return optind < argc && mode != MODE_RELAY ? MODE_WRONG : mode;
+        return optind < argc && mode != MODE_RELAY && mode != MODE_TRIAL ? MODE_WRONG : mode;
 }
 
 /* systemd says where; several directories would be separated by colons, we ask for one each. */
@@ -232,6 +235,8 @@ int main(int argc, char **argv)
                 return resolver_worker_run(3);
         case MODE_RELAY:
                 return dns_relay_worker_run(argv + optind, argc - optind);
+        case MODE_TRIAL:
+                return trial_worker_run(argv + optind, argc - optind);
         case MODE_HELP:
                 fputs(help, stdout);
                 return EXIT_SUCCESS;

@@ -263,6 +263,7 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
         l->order = o;
         l->verified_at = 0; /* that was another order */
         l->alarmed = false;
+        lockdown_stop_verifying(l);
         r = engage_table(l);
         if (r < 0) {
                 l->order = NULL;
@@ -345,6 +346,7 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         /* If that fails it is told with the second time; a crash before leaves it in force. */
         (void)store_save_order(m->store, l->order);
         l->expiry = sd_event_source_disable_unref(l->expiry);
+        lockdown_stop_verifying(l);
         lockdown_forget_caller(l);
         lockdown_sever(l, NULL); /* what was queued under the lock must not go out behind it */
         lockdown_collect(l);

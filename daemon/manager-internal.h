@@ -20,8 +20,10 @@
 #include "sever.h"
 #include "store.h"
 #include "timespan.h"
+#include "trial.h"
 #include "unit-cgroups.h"
 #include "watch.h"
+#include "worker-process.h"
 
 /* How long the directory may take for one list of groups. */
 #define RESOLVE_DEADLINE (10 * USEC_PER_SEC)
@@ -37,6 +39,8 @@
 #define NAMESPACES_INTERVAL (1 * USEC_PER_SEC)
 
 struct waiter;
+struct trial;
+struct verification;
 
 /* One table: a configured profile, or the plan of an ad-hoc or recovered order. */
 struct lockdown {
@@ -74,6 +78,9 @@ struct lockdown {
         char *save_problem;      /* why the order would not survive a reboot, or NULL */
         uint64_t verified_at;    /* realtime: both locks were read back and as they should be; 0: never yet */
         bool alarmed;            /* … and since then it was told that they are not */
+        struct trial *trial;     /* under way, or NULL */
+        char *trial_text;        /* what came of the last one, or NULL: there was none */
+        char *trial_problem;     /* the same, if it did not come out as ordered */
 
         sd_event_source *expiry;
 
@@ -105,8 +112,12 @@ struct manager {
         struct clock_watch *clock;
         sd_event_source *refresh_timer, *retry_timer, *status_timer;
         sd_event_source *verify_timer; /* NULL: nothing is in force */
-        sd_event_source *seen_timer;   /* NULL: nobody is looked for */
-        struct idset seen;             /* owners of sockets so far, while it runs */
+        sd_event_source *verify_next;
+        struct verification *verifications; /* the first is under way, the others wait */
+        struct worker_graveyard graveyard;  /* of the processes that tried */
+        uint64_t trial_turn;
+        sd_event_source *seen_timer; /* NULL: nobody is looked for */
+        struct idset seen;           /* owners of sockets so far, while it runs */
 
         struct unsaved_end *unsaved_ends; /* orders that are over, but not on disk */
 
@@ -179,6 +190,20 @@ void manager_cancel_access(struct manager *m);
 void manager_check_tables(struct manager *m, const char *program, uint32_t pid);
 /* An order came into force: it is verified in a moment, and then every minute as long as there is one. */
 void manager_verify_soon(struct manager *m);
+
+/* What is wrong with L after everything that can be done was done; NULL: nothing. */
+const char *lockdown_trouble(const struct lockdown *l);
+/* Those that wait are answered that nothing comes of it. */
+void manager_cancel_verifications(struct manager *m);
+/* L's order ended or L is about to go: its trial is given up. */
+void lockdown_stop_verifying(struct lockdown *l);
+
+/* ---- manager-trial.c ---- */
+/* Tries L, which is in force; one at a time in all. CALLBACK comes once, perhaps at once; trial_text says
+ * what came of it. */
+typedef void (*lockdown_tried_t)(void *userdata, struct lockdown *l, enum trial_verdict verdict);
+void lockdown_try(struct lockdown *l, lockdown_tried_t callback, void *userdata);
+void lockdown_forget_trial(struct lockdown *l); /* without a callback */
 
 /* ---- manager-seen.c ---- */
 /* An order came into force: looks for people it covers without knowing it, until none goes by groups. */

@@ -6,9 +6,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Verified, not assumed: what the kernel holds is read back and compared with what should be there, soon
- * after an order, every minute, when somebody asks, and when others have changed tables of ours. What differs
- * is put right; what cannot be is told at the highest priority, and never lifted for that. */
+/* Verified, not assumed: what the kernel holds is read back and compared with what should be there, and then
+ * tried (manager-trial.c), soon after an order, every minute, and when somebody asks; when others have
+ * changed tables of ours, it is compared. What differs is put right; what cannot be is told at the highest
+ * priority, and never lifted for that. */
 
 #define VERIFY_INTERVAL USEC_PER_MINUTE
 #define VERIFY_SOON USEC_PER_SEC
@@ -77,10 +78,11 @@ static bool check_second(struct lockdown *l)
         return true;
 }
 
-/* What is wrong with L after everything that can be done was done; NULL: nothing. */
-static const char *trouble(const struct lockdown *l)
+const char *lockdown_trouble(const struct lockdown *l)
 {
-        return l->kernel_problem ? l->kernel_problem : l->second_problem;
+        return l->kernel_problem   ? l->kernel_problem
+               : l->second_problem ? l->second_problem
+                                   : l->trial_problem;
 }
 
 static void note_outcome(struct lockdown *l)
@@ -88,7 +90,7 @@ static void note_outcome(struct lockdown *l)
         struct now now;
 
         clock_now(&now);
-        if (!trouble(l)) {
+        if (!lockdown_trouble(l)) {
                 l->verified_at = now.realtime;
                 l->alarmed = false;
                 return;
@@ -96,21 +98,32 @@ static void note_outcome(struct lockdown *l)
         if (!l->alarmed)
                 audit(AUDIT_NOT_HOLDING, LOG_ALERT, l->order, NULL,
                       "%s is ordered, but NOT holding as it should: %s. It is tried again every few seconds",
-                      l->name, trouble(l));
+                      l->name, lockdown_trouble(l));
         l->alarmed = true;
 }
 
-/* Returns whether anything had to be repaired. */
-static bool verify(struct lockdown *l)
+/* Reads both locks back. Returns whether anything had to be repaired. */
+static bool compare(struct lockdown *l)
 {
-        const bool was_wrong = trouble(l) != NULL;
         bool repaired = check_tables(l, "");
 
         if (l->second_problem && !l->kernel_problem)
                 lockdown_second_sync(l); /* perhaps it can be put right by now */
-        repaired |= check_second(l);
-        note_outcome(l);
-        return repaired || (was_wrong && !trouble(l));
+        return repaired | check_second(l);
+}
+
+/* Nothing differs, and still it does not hold: all of it is loaded anew. */
+static void load_anew(struct lockdown *l)
+{
+        if (!l->alarmed)
+                audit_log(LOG_ERR, "%s: nothing differs from what was ordered, but %s: loading it anew",
+                          l->name, l->trial_problem);
+        set_problem(&l->kernel_problem, "%s", l->trial_problem);
+        if (lockdown_sync(l) < 0)
+                return;
+        l->second_engaged = false;
+        lockdown_second_sync(l);
+        lockdown_sever(l, NULL);
 }
 
 void manager_check_tables(struct manager *m, const char *program, uint32_t pid)
@@ -124,7 +137,192 @@ void manager_check_tables(struct manager *m, const char *program, uint32_t pid)
                         (void)check_tables(m->lockdowns[i], by ? by : "");
 }
 
+/* ---- one order after the other ---- */
+
+struct verification {
+        struct manager *manager;
+        struct operation op; /* DONE is NULL where nobody asked */
+        char *only;          /* profile, or NULL: all */
+        char *current;       /* … that is being looked at, or was last */
+        bool was_wrong, repaired, again;
+        json_t *verdicts;
+        struct verification *next;
+};
+
+static void verification_free(struct verification *v)
+{
+        free(v->only);
+        free(v->current);
+        json_decref(v->verdicts);
+        free(v);
+}
+
+/* In the order of their names, so that none that comes or goes meanwhile matters. */
+static struct lockdown *next_lockdown(const struct verification *v)
+{
+        for (size_t i = 0; i < v->manager->n_lockdowns; i++) {
+                struct lockdown *l = v->manager->lockdowns[i];
+
+                if (l->order && (!v->only || strcmp(v->only, l->name) == 0) &&
+                    (!v->current || strcmp(v->current, l->name) < 0))
+                        return l;
+        }
+        return NULL;
+}
+
+static int on_next(sd_event_source *source, void *userdata);
+
+/* By way of the event loop: whoever calls may be in the middle of something. */
+static void go_on(struct manager *m)
+{
+        int r = 0;
+
+        if (!m->verify_next)
+                r = sd_event_add_defer(m->event, &m->verify_next, on_next, m);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(m->verify_next, SD_EVENT_ONESHOT);
+        if (r < 0)
+                audit_log(LOG_ERR, "what is in force cannot be verified: %s", strerror(-r));
+}
+
+static json_t *verdict(const struct verification *v, const struct lockdown *l)
+{
+        bool repaired = v->repaired || (v->was_wrong && !lockdown_trouble(l));
+        json_t *j = json_pack("{s:s,s:s,s:b,s:b}", "profile", l->name, "order", l->order->id, "holds",
+                              lockdown_trouble(l) == NULL, "repaired", repaired);
+
+        if (j && lockdown_trouble(l))
+                (void)json_object_set_new(j, "problem", json_string(lockdown_trouble(l)));
+        if (j && l->trial_text)
+                (void)json_object_set_new(j, "trial", json_string(l->trial_text));
+        return j;
+}
+
+static void conclude(struct verification *v, struct lockdown *l)
+{
+        note_outcome(l);
+        if (json_array_append_new(v->verdicts, verdict(v, l)) < 0)
+                audit_log(LOG_ERR, "out of memory");
+        go_on(v->manager);
+}
+
+static void on_tried(void *userdata, struct lockdown *l, enum trial_verdict outcome)
+{
+        struct verification *v = userdata;
+
+        if (outcome == TRIAL_WRONG && !v->again) {
+                v->again = true;
+                load_anew(l);
+                if (!l->kernel_problem) {
+                        lockdown_try(l, on_tried, v);
+                        return;
+                }
+        }
+        if (v->again && !lockdown_trouble(l)) {
+                v->repaired = true;
+                audit(AUDIT_REPAIRED, LOG_WARNING, l->order, NULL,
+                      "%s did not hold when it was tried. It was loaded anew, and does", l->name);
+        }
+        conclude(v, l);
+}
+
+static void look_at(struct verification *v, struct lockdown *l)
+{
+        free(v->current);
+        v->current = strdup(l->name);
+        v->was_wrong = lockdown_trouble(l) != NULL;
+        v->again = false;
+        v->repaired = compare(l);
+        if (!l->kernel_problem && lockdown_knows_people(l))
+                lockdown_try(l, on_tried, v);
+        else
+                conclude(v, l); /* that is trouble enough */
+}
+
+static void end(struct verification *v)
+{
+        struct manager *m = v->manager;
+
+        m->verifications = v->next;
+        manager_update_status(m);
+        if (v->op.done)
+                operation_reply(&v->op, json_pack("{s:O}", "verified", v->verdicts));
+        verification_free(v);
+        if (m->verifications)
+                go_on(m);
+}
+
+static int on_next(sd_event_source *source, void *userdata)
+{
+        struct verification *v = ((struct manager *)userdata)->verifications;
+        struct lockdown *l = v ? next_lockdown(v) : NULL;
+
+        (void)source;
+        if (l)
+                look_at(v, l);
+        else if (v)
+                end(v);
+        return 0;
+}
+
+/* OP may be NULL. */
+static int begin(struct manager *m, const struct operation *op, const char *only)
+{
+        struct verification *v = calloc(1, sizeof(*v)), **last = &m->verifications;
+
+        if (!v)
+                return -ENOMEM;
+        v->manager = m;
+        v->op = op ? *op : (struct operation){0};
+        v->only = only ? strdup(only) : NULL;
+        v->verdicts = json_array();
+        if ((only && !v->only) || !v->verdicts) {
+                verification_free(v);
+                return -ENOMEM;
+        }
+        while (*last)
+                last = &(*last)->next;
+        *last = v;
+        if (m->verifications == v)
+                go_on(m);
+        return 0;
+}
+
+void lockdown_stop_verifying(struct lockdown *l)
+{
+        set_problem(&l->trial_text, NULL);
+        set_problem(&l->trial_problem, NULL);
+        if (!l->trial)
+                return;
+        lockdown_forget_trial(l);
+        go_on(l->manager);
+}
+
+void manager_cancel_verifications(struct manager *m)
+{
+        struct verification *v;
+
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                lockdown_forget_trial(m->lockdowns[i]);
+        m->verify_next = sd_event_source_disable_unref(m->verify_next);
+        while ((v = m->verifications)) {
+                m->verifications = v->next;
+                if (v->op.done)
+                        operation_fail(&v->op, ERROR_FAILED, "lockdownd is about to end");
+                verification_free(v);
+        }
+}
+
 /* ---- by itself ---- */
+
+/* Sooner where something is wrong that only trying shows. */
+static uint64_t interval(const struct manager *m)
+{
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->trial_problem)
+                        return RETRY_INTERVAL;
+        return VERIFY_INTERVAL;
+}
 
 static int on_verify_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -133,16 +331,14 @@ static int on_verify_timer(sd_event_source *source, uint64_t usec, void *userdat
 
         (void)usec;
         for (size_t i = 0; i < m->n_lockdowns; i++)
-                if (m->lockdowns[i]->order) {
-                        any = true;
-                        (void)verify(m->lockdowns[i]);
-                }
+                any |= m->lockdowns[i]->order != NULL;
         if (!any) {
                 m->verify_timer = sd_event_source_disable_unref(m->verify_timer);
                 return 0;
         }
-        manager_update_status(m);
-        (void)sd_event_source_set_time_relative(source, VERIFY_INTERVAL);
+        if (!m->verifications && begin(m, NULL, NULL) < 0)
+                audit_log(LOG_ERR, "out of memory: what is in force is verified later");
+        (void)sd_event_source_set_time_relative(source, interval(m));
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
@@ -163,39 +359,15 @@ void manager_verify_soon(struct manager *m)
 
 /* ---- when asked ---- */
 
-static json_t *verdict(const struct lockdown *l, bool repaired)
-{
-        json_t *j = json_pack("{s:s,s:s,s:b,s:b}", "profile", l->name, "order", l->order->id, "holds",
-                              trouble(l) == NULL, "repaired", repaired);
-
-        if (j && trouble(l))
-                (void)json_object_set_new(j, "problem", json_string(trouble(l)));
-        return j;
-}
-
 void manager_verify(struct manager *m, const char *profile, manager_done_t done, void *userdata)
 {
         const struct operation op = {.done = done, .userdata = userdata};
         const char *only = profile && profile[0] ? profile : NULL;
-        json_t *list = json_array();
 
-        if (only && !manager_find(m, only)) {
-                json_decref(list);
+        if (only && !manager_find(m, only))
                 operation_fail(&op, ERROR_NO_SUCH_PROFILE,
                                "there is no profile or order %s; lockdownctl status lists what is in force",
                                only);
-                return;
-        }
-        for (size_t i = 0; list && i < m->n_lockdowns; i++) {
-                struct lockdown *l = m->lockdowns[i];
-                bool repaired;
-
-                if (!l->order || (only && strcmp(only, l->name) != 0))
-                        continue;
-                repaired = verify(l);
-                if (json_array_append_new(list, verdict(l, repaired)) < 0)
-                        list = (json_decref(list), NULL);
-        }
-        manager_update_status(m);
-        operation_reply(&op, list ? json_pack("{s:o}", "verified", list) : NULL);
+        else if (begin(m, &op, only) < 0)
+                operation_reply(&op, NULL);
 }

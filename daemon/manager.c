@@ -48,6 +48,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         dns_relay_free(l->relay);
         sd_event_source_disable_unref(l->expiry);
         lockdown_forget_caller(l);
+        lockdown_forget_trial(l);
         membership_clear(&l->members);
         unit_cgroups_clear(&l->units);
         ruleset_free(l->loaded);
@@ -60,6 +61,8 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         attempts_clear(&l->unsaved);
         free(l->sessions_problem);
         free(l->second_problem);
+        free(l->trial_text);
+        free(l->trial_problem);
         free(l->relay_problem);
         free(l->frames_problem);
         free(l->name);
@@ -93,6 +96,7 @@ void manager_remove(struct manager *m, struct lockdown *l)
 {
         size_t i = 0;
 
+        lockdown_stop_verifying(l);
         while (i < m->n_lockdowns && m->lockdowns[i] != l)
                 i++;
         if (i == m->n_lockdowns)
@@ -136,9 +140,8 @@ static void describe(struct lockdown *l, FILE *f)
         (void)nft_read_refused(l->manager->nft, l->name, &packets, &bytes);
         lockdown_second_refused(l, &second_packets, &second_bytes);
         fprintf(f, ", %" PRIu64 " packets refused", l->order->refused_packets + packets + second_packets);
-        if (l->kernel_problem || l->second_problem)
-                fprintf(f, ", NOT holding as it should: %s",
-                        l->kernel_problem ? l->kernel_problem : l->second_problem);
+        if (lockdown_trouble(l))
+                fprintf(f, ", NOT holding as it should: %s", lockdown_trouble(l));
         else if (l->verified_at > 0 && l->verified_at <= now.realtime)
                 fprintf(f, ", verified %s ago",
                         timespan_format(now.realtime - l->verified_at, span, sizeof(span)));
@@ -455,6 +458,8 @@ struct manager *manager_free(struct manager *m)
         if (!m)
                 return NULL;
         m->changed = NULL;
+        manager_cancel_verifications(m);
+        worker_graveyard_clear(&m->graveyard);
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 
@@ -474,6 +479,7 @@ struct manager *manager_free(struct manager *m)
         sd_event_source_disable_unref(m->status_timer);
         sd_event_source_disable_unref(m->seen_timer);
         sd_event_source_disable_unref(m->verify_timer);
+        sd_event_source_disable_unref(m->verify_next);
         idset_clear(&m->seen);
         for (size_t i = 0; i < ELEMENTSOF(m->access); i++)
                 access_clear(&m->access[i]);

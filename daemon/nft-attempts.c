@@ -135,12 +135,13 @@ static int read_totals(const struct nlmsghdr *message, void *userdata)
         return r;
 }
 
-static int ask_totals(struct nft *n, uint8_t family, const char *table, struct totals *ret)
+static int ask_totals(struct nft *n, uint8_t family, const char *table, enum rs_counter_id id,
+                      struct totals *ret)
 {
         return nft_ask(n, &(struct nft_question){.type = NFT_MSG_GETOBJ,
                                                  .family = family,
                                                  .table = table,
-                                                 .name = RS_COUNTER,
+                                                 .name = rs_counter_name(id),
                                                  .object = NFT_OBJECT_COUNTER,
                                                  .answer = read_totals,
                                                  .userdata = ret});
@@ -150,11 +151,11 @@ static int ask_totals(struct nft *n, uint8_t family, const char *table, struct t
 static int ask_all_totals(struct nft *n, const char *table, struct totals *ret)
 {
         struct totals packets = {0}, frames = {0};
-        int r = ask_totals(n, NFPROTO_INET, table, &packets);
+        int r = ask_totals(n, NFPROTO_INET, table, COUNTER_REFUSED, &packets);
 
         if (r < 0)
                 return r;
-        r = n->no_frames ? 0 : ask_totals(n, NFPROTO_NETDEV, table, &frames);
+        r = n->no_frames ? 0 : ask_totals(n, NFPROTO_NETDEV, table, COUNTER_REFUSED, &frames);
         if (r < 0 && r != -ENOENT)
                 return r;
         *ret = (struct totals){packets.packets + frames.packets, packets.bytes + frames.bytes};
@@ -174,6 +175,23 @@ int nft_read_refused(struct nft *n, const char *name, uint64_t *ret_packets, uin
                 return r;
         *ret_packets = t.packets;
         *ret_bytes = t.bytes;
+        return 0;
+}
+
+int nft_read_trials(struct nft *n, const char *name, struct nft_trials *ret)
+{
+        _cleanup_free_ char *table = nft_table_name(name);
+        struct totals refused = {0}, passed = {0};
+        int r;
+
+        if (!table)
+                return -ENOMEM;
+        r = ask_totals(n, NFPROTO_INET, table, COUNTER_TRIAL_REFUSED, &refused);
+        if (r == 0)
+                r = ask_totals(n, NFPROTO_INET, table, COUNTER_TRIAL_PASSED, &passed);
+        if (r < 0)
+                return r;
+        *ret = (struct nft_trials){refused.packets, passed.packets};
         return 0;
 }
 

@@ -123,8 +123,8 @@ struct nftnl_rule *nft_rule_new(uint8_t family, const char *table, const char *c
 void nft_put_table(struct nft_batch *b, const char *table, uint32_t flags);
 void nft_delete_table(struct nft_batch *b, const char *table); /* in the batch's family */
 void nft_delete_tables(struct nft_batch *b, const char *table, const struct nft_presence *where);
-void nft_put_counter(struct nft_batch *b, const char *table);
-void nft_delete_counter(struct nft_batch *b, const char *table);
+void nft_put_counters(struct nft_batch *b, const char *table); /* those of the batch's family */
+void nft_delete_counters(struct nft_batch *b, const char *table);
 /* ORDER: id written as the comment of a base chain; may be empty. DEVICE: of an egress chain, else NULL. */
 struct nft_device {
         unsigned index;

@@ -63,10 +63,10 @@ void nft_delete_tables(struct nft_batch *b, const char *table, const struct nft_
 }
 
 static void send_counter(struct nft_batch *b, uint16_t type, uint16_t flags, const char *what,
-                         const char *table)
+                         const char *table, enum rs_counter_id id)
 {
         struct nftnl_obj *o = nftnl_obj_alloc();
-        struct nlmsghdr *message = nft_batch_message(b, type, flags, what, RS_COUNTER);
+        struct nlmsghdr *message = nft_batch_message(b, type, flags, what, rs_counter_name(id));
 
         if (!o) {
                 nft_batch_fail(b, -ENOMEM);
@@ -75,7 +75,7 @@ static void send_counter(struct nft_batch *b, uint16_t type, uint16_t flags, con
         /* libnftnl copies strings into an object; that it is out of memory shows when the kernel is asked. */
         nftnl_obj_set_u32(o, NFTNL_OBJ_FAMILY, NFPROTO_INET);
         nftnl_obj_set_str(o, NFTNL_OBJ_TABLE, table);
-        nftnl_obj_set_str(o, NFTNL_OBJ_NAME, RS_COUNTER);
+        nftnl_obj_set_str(o, NFTNL_OBJ_NAME, rs_counter_name(id));
         nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
         if (message) {
                 nftnl_obj_nlmsg_build_payload(message, o);
@@ -84,14 +84,18 @@ static void send_counter(struct nft_batch *b, uint16_t type, uint16_t flags, con
         nftnl_obj_free(o);
 }
 
-void nft_put_counter(struct nft_batch *b, const char *table)
+void nft_put_counters(struct nft_batch *b, const char *table)
 {
-        send_counter(b, NFT_MSG_NEWOBJ, NLM_F_CREATE | NLM_F_EXCL, "counter", table);
+        for (unsigned i = 0; i < _COUNTER_MAX; i++)
+                if (rs_has_counter(b->family, i))
+                        send_counter(b, NFT_MSG_NEWOBJ, NLM_F_CREATE | NLM_F_EXCL, "counter", table, i);
 }
 
-void nft_delete_counter(struct nft_batch *b, const char *table)
+void nft_delete_counters(struct nft_batch *b, const char *table)
 {
-        send_counter(b, NFT_MSG_DELOBJ, 0, "the reset of counter", table);
+        for (unsigned i = 0; i < _COUNTER_MAX; i++)
+                if (rs_has_counter(b->family, i))
+                        send_counter(b, NFT_MSG_DELOBJ, 0, "the reset of counter", table, i);
 }
 
 static struct nftnl_chain *chain_new(const char *table, const char *name)

@@ -73,7 +73,7 @@ static void put_staged(struct nft_batch *b, const char *table, const struct rule
 {
         b->family = r->family;
         nft_put_table(b, table, b->nft->table_flags);
-        nft_put_counter(b, table);
+        nft_put_counters(b, table);
         for (unsigned i = 0; i < _SET_MAX; i++) {
                 if (!r->sets[i].present)
                         continue;

@@ -310,6 +310,8 @@ static void load(struct writer *w, enum rs_field field, size_t word)
                 return load_meta(w, NFT_META_SKUID, word);
         case FIELD_SKGID:
                 return load_meta(w, NFT_META_SKGID, word);
+        case FIELD_MARK:
+                return load_meta(w, NFT_META_MARK, word);
         case FIELD_NFPROTO:
                 return load_meta(w, NFT_META_NFPROTO, word);
         case FIELD_L4PROTO:
@@ -388,6 +390,7 @@ static uint32_t put_value(enum rs_field field, enum rs_op op, uint32_t value, ui
         case FIELD_IIF:
         case FIELD_OIF:
         case FIELD_ROUTED:
+        case FIELD_MARK:
                 break;
         default:
                 data[0] = (uint8_t)value;
@@ -475,14 +478,14 @@ static void write_record(struct writer *w, const struct rs_statement *s)
         nftnl_expr_set_str(e, NFTNL_EXPR_DYNSET_SET_NAME, rs_set_info(s->set)->name);
 }
 
-static void write_count(struct writer *w)
+static void write_count(struct writer *w, enum rs_counter_id counter)
 {
         struct nftnl_expr *e = expression(w, "objref");
 
         if (!e)
                 return;
         nftnl_expr_set_u32(e, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
-        nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, RS_COUNTER);
+        nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, rs_counter_name(counter));
 }
 
 static void write_verdict(struct writer *w, const struct rs_statement *s)
@@ -550,7 +553,7 @@ static void write_statement(struct writer *w, const struct rs_statement *s)
         case RS_RECORD:
                 return write_record(w, s);
         case RS_COUNT:
-                return write_count(w);
+                return write_count(w, s->counter);
         case RS_VERDICT:
                 return write_verdict(w, s);
         case RS_REJECT_RESET:

@@ -244,19 +244,19 @@ int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error)
 
 /* A counter that rules refer to cannot go, and nothing in a transaction can set it to zero: so the rules go
  * and come with it. */
-static void reset_counter(struct nft_batch *b, const struct ruleset *r)
+static void reset_counters(struct nft_batch *b, const struct ruleset *r)
 {
         b->family = r->family;
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
                 if (rs_chain_counts(&r->chains[i]))
                         nft_flush_rules(b, r->table, i);
-        nft_delete_counter(b, r->table);
-        nft_put_counter(b, r->table);
+        nft_delete_counters(b, r->table);
+        nft_put_counters(b, r->table);
         for (unsigned i = 0; i < _CHAIN_MAX; i++)
                 if (rs_chain_counts(&r->chains[i]))
                         nft_put_rules(b, r->table, i, NULL, &r->chains[i]);
         if (r->frames)
-                reset_counter(b, r->frames);
+                reset_counters(b, r->frames);
         b->family = NFPROTO_INET;
 }
 
@@ -279,7 +279,7 @@ static int disengage(struct nft *n, const struct ruleset *r, char **ret_error)
         /* Left by a daemon that died while it changed the table. */
         nft_delete_tables(&b, hold, &hold_is);
         flush_attempts(&b, r);
-        reset_counter(&b, r);
+        reset_counters(&b, r);
         return nft_batch_send(&b, ret_error);
 }
 

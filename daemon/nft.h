@@ -95,6 +95,12 @@ struct attempts {
 int nft_read_attempts(struct nft *n, const char *name, struct attempts *ret);
 /* Only the totals: one small request. */
 int nft_read_refused(struct nft *n, const char *name, uint64_t *ret_packets, uint64_t *ret_bytes);
+/* Datagrams sent to try the rules (trial.h), which neither of the two above counts. -ENOENT: there is no such
+ * table. */
+struct nft_trials {
+        uint64_t refused, passed;
+};
+int nft_read_trials(struct nft *n, const char *name, struct nft_trials *ret);
 void attempts_clear(struct attempts *a);
 /* Entries of one order at the most, however often its table was replaced: what two full sets hold. */
 #define ATTEMPTS_KEPT_MAX 131072

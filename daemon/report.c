@@ -268,7 +268,9 @@ static void put_live(struct builder *b, struct lockdown *l, const struct order *
         put(b, "refused",
             refused_json(o->refused_packets + packets + second_packets,
                          o->refused_bytes + bytes + second_bytes));
+        put(b, "holds", json_boolean(!lockdown_trouble(l)));
         put_time(b, "verified_at", l->verified_at);
+        put_optional(b, "trial", l->trial_text);
         put(b, "saved", json_boolean(!l->save_problem));
         put_optional(b, "save_error", l->save_problem);
         put_locks(b, l);
@@ -339,6 +341,10 @@ json_t *report_warnings(const struct lockdown *l)
                 warn(list, "the kernel does not hold what it should: %s", l->kernel_problem);
         if (l->second_problem)
                 warn(list, "the second lock is not in place as it should be: %s", l->second_problem);
+        if (l->trial_problem)
+                warn(list,
+                     "nothing differs from what was ordered, but trying it shows that it does not hold: %s",
+                     l->trial_problem);
         if (l->relay_problem)
                 warn(list, "their DNS is refused where it had to be relayed to the address of DNS=: %s",
                      l->relay_problem);

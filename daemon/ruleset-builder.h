@@ -100,9 +100,9 @@ static inline struct rs_statement record(enum rs_set_id set, enum rs_field owner
                 .kind = RS_RECORD, .fields = {owner, FIELD_L4PROTO, daddr, port}, .set = set};
 }
 
-static inline struct rs_statement count(void)
+static inline struct rs_statement count(enum rs_counter_id counter)
 {
-        return (struct rs_statement){.kind = RS_COUNT};
+        return (struct rs_statement){.kind = RS_COUNT, .counter = counter};
 }
 
 static inline struct rs_statement drop(void)

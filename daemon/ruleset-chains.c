@@ -16,6 +16,8 @@ const struct rs_chain_info *rs_chain_info(enum rs_chain_id id)
                 [CHAIN_DESTINATIONS_CGROUPS] = {.name = "destinations_cgroups"},
                 [CHAIN_RECORD] = {.name = "record"},
                 [CHAIN_RECORD_OWNED] = {.name = "record_owned"},
+                [CHAIN_TRIAL_REFUSED] = {.name = "trial_refused"},
+                [CHAIN_PASSED] = {.name = "passed"},
                 [CHAIN_SUBJECTS_DNS] = {.name = "subjects_dns"},
                 [CHAIN_REDIRECT] = {.name = "redirect_dns", .tracked = true},
                 [CHAIN_TO_RELAY] = {.name = "to_relay", .tracked = true},
@@ -44,11 +46,25 @@ const struct rs_chain_info *rs_chain_info(enum rs_chain_id id)
         return &chains[id];
 }
 
+const char *rs_counter_name(enum rs_counter_id id)
+{
+        static const char *const names[_COUNTER_MAX] = {[COUNTER_REFUSED] = "refused",
+                                                        [COUNTER_TRIAL_REFUSED] = "trial_refused",
+                                                        [COUNTER_TRIAL_PASSED] = "trial_passed"};
+
+        return names[id];
+}
+
+bool rs_has_counter(uint8_t family, enum rs_counter_id id)
+{
+        return id == COUNTER_REFUSED || family != NFPROTO_NETDEV;
+}
+
 static bool statement_equal(const struct rs_statement *a, const struct rs_statement *b)
 {
         return a->kind == b->kind && memcmp(a->fields, b->fields, sizeof(a->fields)) == 0 && a->op == b->op &&
-               a->value == b->value && a->last == b->last && a->set == b->set && a->verdict == b->verdict &&
-               a->chain == b->chain && a->family == b->family &&
+               a->value == b->value && a->last == b->last && a->set == b->set && a->counter == b->counter &&
+               a->verdict == b->verdict && a->chain == b->chain && a->family == b->family &&
                memcmp(a->address, b->address, sizeof(a->address)) == 0 && a->port == b->port;
 }
 

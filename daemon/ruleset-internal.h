@@ -99,6 +99,9 @@ enum rs_chain_id {
         /* the book of what was refused */
         CHAIN_RECORD,
         CHAIN_RECORD_OWNED,
+        /* a trial's datagrams: ends of the way, beside the book */
+        CHAIN_TRIAL_REFUSED,
+        CHAIN_PASSED,
         /* DNS=ADDRESS */
         CHAIN_SUBJECTS_DNS,
         CHAIN_REDIRECT,
@@ -148,6 +151,7 @@ enum rs_field {
         FIELD_NONE,
         FIELD_SKUID,
         FIELD_SKGID,
+        FIELD_MARK,
         FIELD_CGROUP,  /* socket cgroupv2 level VALUE of the statement */
         FIELD_NFPROTO, /* NFPROTO_IPV4, NFPROTO_IPV6 */
         FIELD_L4PROTO, /* IPPROTO_… */
@@ -183,7 +187,7 @@ enum rs_kind {
         RS_COMPARE, /* fields[0] OP value */
         RS_LOOKUP,  /* fields… [not] in set */
         RS_RECORD,  /* update @set { fields… } */
-        RS_COUNT,   /* counter name refused */
+        RS_COUNT,   /* counter name … */
         RS_VERDICT,
         RS_REJECT_RESET,
         RS_REJECT_PROHIBITED,
@@ -199,6 +203,16 @@ enum rs_op {
         OP_BELOW,   /* less than VALUE, a power of two: asked as a mask, which is faster */
 };
 
+/* Family netdev has the first alone. */
+enum rs_counter_id {
+        COUNTER_REFUSED,
+        COUNTER_TRIAL_REFUSED,
+        COUNTER_TRIAL_PASSED,
+        _COUNTER_MAX,
+};
+const char *rs_counter_name(enum rs_counter_id id);
+bool rs_has_counter(uint8_t family, enum rs_counter_id id);
+
 enum rs_verdict {
         VERDICT_DROP,
         VERDICT_RETURN,
@@ -213,6 +227,7 @@ struct rs_statement {
         uint32_t value; /* RS_LOOKUP of FIELD_CGROUP: the level */
         uint32_t last;  /* OP_OUTSIDE */
         enum rs_set_id set;
+        enum rs_counter_id counter;
         enum rs_verdict verdict;
         enum rs_chain_id chain;
         int family; /* RS_DNAT: AF_INET, AF_INET6 */
@@ -233,8 +248,6 @@ struct rs_chain {
         size_t n;
 };
 
-#define RS_COUNTER "refused"
-
 struct ruleset {
         uint8_t family; /* NFPROTO_INET; of FRAMES: NFPROTO_NETDEV */
         char *table;
@@ -245,7 +258,7 @@ struct ruleset {
 };
 
 bool rs_chain_equal(const struct rs_chain *a, const struct rs_chain *b);
-/* Does one of its rules count into RS_COUNTER? */
+/* Does one of its rules count into a counter with a name? */
 bool rs_chain_counts(const struct rs_chain *c);
 
 /* ruleset-sets.c: fills the sets the spec asks for. Returns 0 or -ENOMEM. */

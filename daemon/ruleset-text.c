@@ -169,6 +169,7 @@ static const char *field_name(enum rs_field field)
                 [FIELD_NONE] = "",
                 [FIELD_SKUID] = "meta skuid",
                 [FIELD_SKGID] = "meta skgid",
+                [FIELD_MARK] = "meta mark",
                 [FIELD_CGROUP] = "socket cgroupv2 level",
                 [FIELD_NFPROTO] = "meta nfproto",
                 [FIELD_L4PROTO] = "meta l4proto",
@@ -308,7 +309,7 @@ static void write_statement(FILE *f, const struct rs_statement *s)
                 fputs(" }", f);
                 break;
         case RS_COUNT:
-                fputs("counter name \"" RS_COUNTER "\"", f);
+                fprintf(f, "counter name \"%s\"", rs_counter_name(s->counter));
                 break;
         case RS_VERDICT:
                 write_verdict(f, s);
@@ -360,8 +361,10 @@ static void write_chain(FILE *f, enum rs_chain_id id, const struct rs_chain *c, 
 int ruleset_write_text(const struct ruleset *r, bool engaged, const struct words *devices, FILE *f)
 {
         errno = 0;
-        fprintf(f, "table %s %s {\n\tcounter " RS_COUNTER " {\n\t}\n",
-                r->family == NFPROTO_NETDEV ? "netdev" : "inet", r->table);
+        fprintf(f, "table %s %s {\n", r->family == NFPROTO_NETDEV ? "netdev" : "inet", r->table);
+        for (unsigned i = 0; i < _COUNTER_MAX; i++)
+                if (rs_has_counter(r->family, i))
+                        fprintf(f, "\tcounter %s {\n\t}\n", rs_counter_name(i));
         for (unsigned i = 0; i < _SET_MAX; i++)
                 if (r->sets[i].present)
                         write_set(f, i, &r->sets[i]);

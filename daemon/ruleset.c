@@ -305,6 +305,7 @@ static void destinations(struct builder *b, enum rs_chain_id chain, enum rs_chai
         struct rs_statement local = chain == CHAIN_DESTINATIONS_CGROUPS || frames
                                             ? is(FIELD_LOCAL, 1)
                                             : is(FIELD_OIF, LOOPBACK_INDEX);
+        struct rs_statement pass = chain == CHAIN_DESTINATIONS_LAST ? go_to(CHAIN_PASSED) : back();
 
         /* tcp flags & rst == rst return: before all else, or the reset that tells the peer of a
          * severed connection would be refused, too. Only the kernel makes them for a subject; and
@@ -337,19 +338,42 @@ static void destinations(struct builder *b, enum rs_chain_id chain, enum rs_chai
                 RULE(b, chain, in(FIELD_L4PROTO, SET_TCP_UDP), in(FIELD_DPORT, SET_DNS_PORTS), go_to(refuse));
         if (frames)
                 ruleset_frame_resolvers(b, chain, refuse);
-        /* ip daddr @allow4 return; ip6 daddr @allow6 return */
+        /* ip daddr @allow4 return; ip6 daddr @allow6 return; in the last judgement: goto passed */
         if (filled(b, SET_ALLOW4))
-                RULE(b, chain, in(FIELD_IP_DADDR, SET_ALLOW4), back());
+                RULE(b, chain, in(FIELD_IP_DADDR, SET_ALLOW4), pass);
         if (filled(b, SET_ALLOW6))
-                RULE(b, chain, in(FIELD_IP6_DADDR, SET_ALLOW6), back());
+                RULE(b, chain, in(FIELD_IP6_DADDR, SET_ALLOW6), pass);
         /* goto refuse */
         RULE(b, chain, go_to(refuse));
 }
 
+/* A datagram that lockdownd sends in a subject's name to try the rules (trial.h) is counted apart, so that it
+ * is in nobody's record. By its mark, which takes a capability to set: a person cannot hide an attempt in
+ * there. */
+#define TRIAL_DATAGRAM is(FIELD_MARK, TRIAL_MARK), is(FIELD_L4PROTO, IPPROTO_UDP), is(FIELD_DPORT, TRIAL_PORT)
+
+static void refuse_trial(struct builder *b, enum rs_chain_id chain)
+{
+        /* meta mark 4301 meta l4proto udp th dport 9 goto trial_refused */
+        RULE(b, chain, TRIAL_DATAGRAM, go_to(CHAIN_TRIAL_REFUSED));
+}
+
+static void trials(struct builder *b)
+{
+        declare(b, CHAIN_TRIAL_REFUSED);
+        declare(b, CHAIN_PASSED);
+        RULE(b, CHAIN_TRIAL_REFUSED, count(COUNTER_TRIAL_REFUSED));
+        RULE(b, CHAIN_TRIAL_REFUSED, drop());
+        /* meta mark 4301 meta l4proto udp th dport 9 counter name trial_passed drop: both judgements let it
+         * pass, and that was the question; whom it is addressed to hears nothing of it */
+        RULE(b, CHAIN_PASSED, TRIAL_DATAGRAM, count(COUNTER_TRIAL_PASSED), drop());
+}
+
 static void refusal(struct builder *b)
 {
+        refuse_trial(b, CHAIN_REFUSE);
         /* counter name refused: all of it, also what finds no room in the book */
-        RULE(b, CHAIN_REFUSE, count());
+        RULE(b, CHAIN_REFUSE, count(COUNTER_REFUSED));
         RULE(b, CHAIN_REFUSE, jump_to(CHAIN_RECORD));
         if (b->spec->reset_established) {
                 /* meta l4proto tcp reject with tcp reset */
@@ -370,7 +394,9 @@ static void refusal(struct builder *b)
 /* Where nothing can be rejected. A packet comes to one refusal only, so that each is counted once. */
 static void refusal_last(struct builder *b)
 {
-        RULE(b, CHAIN_REFUSE_LAST, count());
+        if (b->r->family != NFPROTO_NETDEV)
+                refuse_trial(b, CHAIN_REFUSE_LAST);
+        RULE(b, CHAIN_REFUSE_LAST, count(COUNTER_REFUSED));
         RULE(b, CHAIN_REFUSE_LAST, jump_to(CHAIN_RECORD));
         RULE(b, CHAIN_REFUSE_LAST, drop());
 }
@@ -421,7 +447,7 @@ static void forwarding(struct builder *b)
         }
         RULE(b, chain, go_to(refuse));
         /* Nobody here to tell, and no owner to record. */
-        RULE(b, refuse, count());
+        RULE(b, refuse, count(COUNTER_REFUSED));
         RULE(b, refuse, drop());
 }
 
@@ -467,6 +493,7 @@ static void build_chains(struct builder *b)
         refusal(b);
         refusal_last(b);
         recording(b);
+        trials(b);
 
         if (b->spec->destinations->dns == DNS_REDIRECT) {
                 hook(b, CHAIN_OUTPUT_DNS, CHAIN_SUBJECTS_DNS);

@@ -11,6 +11,10 @@
 #include <stdio.h>
 
 #define TABLE_PREFIX "lockdown-"
+/* By which the rules know a datagram of a trial (trial.h): UDP to the discard port, with a mark that takes a
+ * capability to set. */
+#define TRIAL_MARK 4301
+#define TRIAL_PORT 9
 /* Entries an attempts set holds at the most; beyond it only the totals count. */
 #define ATTEMPTS_MAX 65536
 

@@ -167,6 +167,8 @@ def test_both_locks_hold_inside_the_sandbox(machine, locked):
     order, = json.loads(machine.do("lockdownctl", "status", "--json"))["orders"]
     assert locked
     assert order["locks"]["nftables"] == "in force"
+    verdict, = json.loads(machine.do("lockdownctl", "verify", "--json"))["verified"]
+    assert verdict["holds"] and verdict["trial"].startswith("as ordered, as uid "), verdict
     if not os.path.exists("/sys/kernel/btf/vmlinux"):
         pytest.skip("this kernel does not describe itself: " + order["locks"]["second_lock"])
     assert order["locks"]["second_lock"] == "in force"
