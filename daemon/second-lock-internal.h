@@ -2,8 +2,9 @@
 #ifndef LOCKDOWN_SECOND_LOCK_INTERNAL_H
 #define LOCKDOWN_SECOND_LOCK_INTERNAL_H
 
-/* Between second-lock.c (orders and pins), second-lock-plan.c (what the programs are told),
- * second-lock-sender.c (can who sends be judged?) and second-lock-kernel.c (programs and maps). */
+/* Between second-lock.c (orders and pins), second-lock-held.c (their links), second-lock-plan.c (what the
+ * programs are told), second-lock-sender.c (can who sends be judged?) and second-lock-kernel.c (programs and
+ * maps). */
 
 #include "../bpf/second-lock-maps.h"
 #include "second-lock.h"
@@ -86,6 +87,22 @@ int pins_list(const char *pins, struct words *ret);
 int pins_remove(const char *path);
 /* What a daemon that died did not get into place. */
 void pins_remove_stale(const char *pins);
+
+/* second-lock-held.c */
+struct held_lock {
+        char *name;
+        int links[SL_JUDGES]; /* -1: none */
+};
+struct held_locks {
+        struct held_lock *items;
+        size_t n;
+};
+/* Keeps the links that are pinned under NAME open. OTHERS: those kept so far are of a lock that was replaced:
+ * they are taken off. 0 or -ENOMEM: the pins alone hold it. */
+int held_take(struct held_locks *h, const char *pins, const char *name, bool others);
+/* Takes off what is kept of NAME, should its pins have gone. */
+void held_release(struct held_locks *h, const char *name);
+void held_clear(struct held_locks *h); /* what is pinned holds */
 
 /* Has the kernel asked SL_CONNECT, which has no plan yet? 1 or 0, -errno. */
 int sender_was_asked(const struct lock_programs *p);

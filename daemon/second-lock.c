@@ -25,6 +25,7 @@ struct second_lock {
         uint8_t tags[SL_JUDGES][8];
         enum sl_judge n_judges; /* all, or those of packets only: */
         char *no_sender;        /* … because */
+        struct held_locks held;
 };
 
 /* Returns ERROR, with a sentence if somebody wants one. */
@@ -47,6 +48,7 @@ struct second_lock *second_lock_close(struct second_lock *s)
                 return NULL;
         closep(&s->cgroup);
         lock_programs_close(&s->ready);
+        held_clear(&s->held);
         free(s->no_sender);
         free(s->pins);
         free(s);
@@ -369,6 +371,7 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
                 return say(ret_error, r, "the second lock of %s could not be engaged: %s", spec->name,
                            strerror(-r));
         lock_programs_close(&s->ready);
+        (void)held_take(&s->held, s->pins, spec->name, true);
         return 0;
 }
 
@@ -379,6 +382,8 @@ int second_lock_disengage(struct second_lock *s, const char *name, char **ret_er
 
         if (r >= 0)
                 r = pins_remove(path);
+        if (r >= 0)
+                held_release(&s->held, name);
         return r < 0 ? say(ret_error, r, "the second lock of %s could not be taken off: %s", name,
                            strerror(-r))
                      : 0;
@@ -540,6 +545,8 @@ int second_lock_adopt(struct second_lock *s, const char *name, char **ret_error)
                 return -ENOENT;
         finish_update(s, name);
         r = check(s, name, &e, ret_error);
+        if (r == 0)
+                (void)held_take(&s->held, s->pins, name, false);
         return r > 0 ? -EBADMSG : r;
 }
 

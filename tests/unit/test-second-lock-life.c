@@ -107,6 +107,39 @@ static void test_leaves_nothing_behind(void **state)
         close(cgroup);
 }
 
+static void pin_of(char *ret, size_t size, const char *pin)
+{
+        snprintf(ret, size, "%s/staff%%x/%s", lab.pins, pin);
+}
+
+static void remove_links(void)
+{
+        static const char *const links[] = {"egress", "ingress", "send", "connect"};
+
+        for (size_t i = 0; i < ELEMENTSOF(links); i++) {
+                char path[256];
+
+                pin_of(path, sizeof(path), links[i]);
+                (void)unlink(path);
+        }
+}
+
+static void test_holds_without_its_pins_while_its_daemon_lives(void **state)
+{
+        struct order *o = order_of(state);
+
+        engage(o);
+        remove_links();
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 1);
+        engage(o); /* and what it held until then goes, or it would be there twice, and for good */
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+        remove_links();
+        disengage(o);
+        assert_passes(SUBJECT, OUTSIDE4, PORT);
+}
+
 static void test_orders_hold_each_by_itself(void **state)
 {
         struct order *o = order_of(state);
@@ -137,11 +170,6 @@ static void check_differs(struct order *o, const char *words)
         if (!difference || !strstr(difference, words))
                 fail_msg("expected \"%s\" in: %s", words, difference ?: "(nothing)");
         free(difference);
-}
-
-static void pin_of(char *ret, size_t size, const char *pin)
-{
-        snprintf(ret, size, "%s/staff%%x/%s", lab.pins, pin);
 }
 
 static void test_verify_finds_what_is_wrong(void **state)
@@ -374,6 +402,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(test_outlives_its_daemon),
                 TEST(test_leaves_nothing_behind),
+                TEST(test_holds_without_its_pins_while_its_daemon_lives),
                 TEST(test_orders_hold_each_by_itself),
                 TEST(test_verify_finds_what_is_wrong),
                 TEST(test_what_was_left_half_done),
