@@ -92,6 +92,27 @@ static void write_lock(FILE *f, const char *title, const char *state, const stru
                 line_text(f, title, state);
 }
 
+static void write_tampering(FILE *f, const json_t *order, const struct style *s)
+{
+        const json_t *tampering = json_object_get(order, "tampering");
+        uint64_t usec = field_number(tampering, "longest_usec");
+
+        if (field_number(tampering, "times") == 0)
+                return;
+        label(f, "Changed");
+        put_count(f, field_number(tampering, "times"), "time", "times");
+        fputs(" by others and repaired, last", f);
+        if (field_text(tampering, "program") || field_number(tampering, "pid") > 0) {
+                fputs(" by ", f);
+                put_safe(f, field_text(tampering, "program") ? field_text(tampering, "program") : "somebody");
+                if (field_number(tampering, "pid") > 0)
+                        fprintf(f, " (pid %" PRIu64 ")", field_number(tampering, "pid"));
+        }
+        fputc(' ', f);
+        put_when(f, field_number(tampering, "last_at_usec"), s);
+        fprintf(f, "; within %" PRIu64 ".%" PRIu64 " ms at the longest\n", usec / 1000, usec / 100 % 10);
+}
+
 /* What came of trying it. */
 static void write_trial(FILE *f, const json_t *order, const struct style *s)
 {
@@ -265,6 +286,7 @@ static void write_locks(FILE *f, const json_t *order, const struct style *s)
         write_lock(f, "Sender lock", field_text(locks, "sender_lock"), s);
         write_verified(f, order, s);
         write_trial(f, order, s);
+        write_tampering(f, order, s);
         write_namespaces(f, order, s);
         if (json_is_false(json_object_get(order, "saved"))) {
                 line_alert(f, "Saved", "NO: it will not survive a reboot", s);

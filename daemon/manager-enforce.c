@@ -105,6 +105,18 @@ static void take_loaded(struct lockdown *l, struct ruleset *r, bool engaged)
         set_problem(&l->kernel_problem, NULL);
 }
 
+/* Somebody who goes on removing the table is not to fill the journal. */
+static void tell_failure(struct lockdown *l)
+{
+        struct now now;
+
+        clock_now(&now);
+        if (l->failure_told_at > 0 && now.boottime - l->failure_told_at < RETRY_INTERVAL)
+                return;
+        l->failure_told_at = now.boottime;
+        audit_log(l->order ? LOG_ERR : LOG_WARNING, "%s: %s", l->name, l->kernel_problem);
+}
+
 int lockdown_sync(struct lockdown *l)
 {
         _cleanup_(ruleset_freep) struct ruleset *new = NULL;
@@ -117,7 +129,7 @@ int lockdown_sync(struct lockdown *l)
         else
                 r = load(l, new, l->order != NULL);
         if (r < 0) {
-                audit_log(l->order ? LOG_ERR : LOG_WARNING, "%s: %s", l->name, l->kernel_problem);
+                tell_failure(l);
                 return r;
         }
         take_loaded(l, TAKE_PTR(new), l->order != NULL);
@@ -263,6 +275,7 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
         l->order = o;
         l->verified_at = 0; /* that was another order */
         l->alarmed = false;
+        l->tampering = (struct tampering){0};
         lockdown_stop_verifying(l);
         r = engage_table(l);
         if (r < 0) {
@@ -347,6 +360,7 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         (void)store_save_order(m->store, l->order);
         l->expiry = sd_event_source_disable_unref(l->expiry);
         lockdown_stop_verifying(l);
+        lockdown_tell_tampering(l);
         lockdown_forget_caller(l);
         lockdown_sever(l, NULL); /* what was queued under the lock must not go out behind it */
         lockdown_collect(l);

@@ -42,6 +42,16 @@ struct waiter;
 struct trial;
 struct verification;
 
+/* What others did to an order's locks, as far as this daemon noticed. */
+struct tampering {
+        uint64_t times;
+        uint64_t last_at; /* realtime */
+        char program[32]; /* who did it last, as far as it is known; empty: it is not */
+        uint32_t pid;
+        uint64_t longest;       /* from noticing it until something refused again, microseconds */
+        uint64_t told_at, told; /* boot clock; how many of TIMES are in the journal */
+};
+
 /* One table: a configured profile, or the plan of an ad-hoc or recovered order. */
 struct lockdown {
         struct manager *manager;
@@ -65,8 +75,9 @@ struct lockdown {
 
         struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours */
         bool engaged;
-        char *kernel_problem; /* why the kernel does not hold what it should, or NULL */
-        char *frames_problem; /* why frames are not refused at every device, or NULL */
+        char *kernel_problem;     /* why the kernel does not hold what it should, or NULL */
+        uint64_t failure_told_at; /* boot clock */
+        char *frames_problem;     /* why frames are not refused at every device, or NULL */
         bool second_engaged;
         char *second_problem;    /* why the second lock is not in place as it should be, or NULL */
         struct dns_relay *relay; /* with DNS=ADDRESS */
@@ -77,10 +88,13 @@ struct lockdown {
         uint64_t taken_back;     /* an end (ended_at) that was saved, but is not true; 0: none */
         char *save_problem;      /* why the order would not survive a reboot, or NULL */
         uint64_t verified_at;    /* realtime: both locks were read back and as they should be; 0: never yet */
-        bool alarmed;            /* … and since then it was told that they are not */
-        struct trial *trial;     /* under way, or NULL */
-        char *trial_text;        /* what came of the last one, or NULL: there was none */
-        char *trial_problem;     /* the same, if it did not come out as ordered */
+        struct tampering tampering;
+        bool alarmed;         /* … and since then it was told that they are not */
+        uint64_t repaired_at; /* what was noticed then, boot clock */
+        bool sever_later;     /* what came up through a hole */
+        struct trial *trial;  /* under way, or NULL */
+        char *trial_text;     /* what came of the last one, or NULL: there was none */
+        char *trial_problem;  /* the same, if it did not come out as ordered */
 
         sd_event_source *expiry;
 
@@ -113,6 +127,7 @@ struct manager {
         sd_event_source *refresh_timer, *retry_timer, *status_timer;
         sd_event_source *verify_timer; /* NULL: nothing is in force */
         sd_event_source *verify_next;
+        sd_event_source *sever_later;       /* what came up through a hole */
         struct verification *verifications; /* the first is under way, the others wait */
         struct worker_graveyard graveyard;  /* of the processes that tried */
         uint64_t trial_turn;
@@ -185,9 +200,18 @@ void manager_refresh_all(struct manager *m);
 void manager_refresh_access(struct manager *m);
 void manager_cancel_access(struct manager *m);
 
-/* ---- manager-verify.c ---- */
+/* ---- manager-repair.c ---- */
 /* Somebody changed tables of ours: what is in force and differs is put right. */
-void manager_check_tables(struct manager *m, const char *program, uint32_t pid);
+void manager_tables_changed(struct manager *m, const struct nft_change *change);
+/* Compares, and puts right what differs. BY: who may have changed it, or NULL. Return whether anything had to
+ * be repaired. */
+bool lockdown_check_tables(struct lockdown *l, const struct nft_change *by);
+bool lockdown_check_second(struct lockdown *l);
+/* Journals changes by others that were not journalled one by one: of L, or of those for whom it is time. */
+void lockdown_tell_tampering(struct lockdown *l);
+void manager_tell_tampering(struct manager *m);
+
+/* ---- manager-verify.c ---- */
 /* An order came into force: it is verified in a moment, and then every minute as long as there is one. */
 void manager_verify_soon(struct manager *m);
 

@@ -57,6 +57,8 @@ void lockdown_collect(struct lockdown *l)
         if (!l->order || !l->engaged)
                 return;
         r = nft_read_attempts(m->nft, l->name, &now);
+        if (r == -ENOENT) /* somebody has removed it: that is told where it is noticed */
+                return;
         if (r < 0) {
                 audit_log(LOG_WARNING, "%s: the attempts could not be read before the table changed: %s",
                           l->name, strerror(-r));

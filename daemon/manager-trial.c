@@ -15,7 +15,7 @@
 
 /* Where several orders cover the same people, only the first is asked. This many people are looked at for one
  * whom this order covers alone. */
-#define SUBJECTS_LOOKED_AT 64
+#define SUBJECTS_LOOKED_AT 16
 
 struct readings {
         struct nft_trials own;

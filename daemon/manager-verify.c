@@ -14,70 +14,6 @@
 #define VERIFY_INTERVAL USEC_PER_MINUTE
 #define VERIFY_SOON USEC_PER_SEC
 
-/* Does the kernel hold what it should? 0: yes; 1: no, and RET_DIFFERENCE says where (the caller frees);
- * -errno: it could not be read. */
-static int compare_tables(struct lockdown *l, char **ret_difference)
-{
-        if (!l->loaded) {
-                set_problem(ret_difference, "it is not in the kernel");
-                return 1;
-        }
-        /* A device that came this very moment is no difference. */
-        if (l->engaged)
-                (void)nft_cover_devices(l->manager->nft, l->loaded, NULL);
-        return nft_verify(l->manager->nft, l->loaded, l->order != NULL, ret_difference);
-}
-
-/* Whom it was done by stands behind "changed by". */
-static void repair_tables(struct lockdown *l, const char *difference, const char *by)
-{
-        set_problem(&l->kernel_problem, "%s", difference);
-        if (lockdown_sync(l) < 0)
-                return; /* told there, and tried again by the timer */
-        if (!l->order)
-                return;
-        lockdown_sever(l, NULL); /* what came up through the hole */
-        audit(AUDIT_REPAIRED, LOG_WARNING, l->order, NULL, "%s had been changed%s: %s. Repaired", l->name, by,
-              difference);
-}
-
-static void repair_second(struct lockdown *l, const char *difference)
-{
-        l->second_engaged = false; /* as far as it can be relied on: put on anew, without a gap */
-        lockdown_second_sync(l);
-        if (l->second_problem)
-                return;
-        audit(AUDIT_REPAIRED, LOG_WARNING, l->order, NULL,
-              "%s: the second lock had been changed: %s. Repaired", l->name, difference);
-}
-
-/* Returns whether anything had to be repaired. */
-static bool check_tables(struct lockdown *l, const char *by)
-{
-        _cleanup_free_ char *difference = NULL;
-        int r;
-
-        /* Nobody knows yet whom it is about: what the kernel holds, it goes on holding. */
-        if (!lockdown_knows_people(l))
-                return false;
-        r = compare_tables(l, &difference);
-        if (r == 0)
-                return false;
-        repair_tables(l, difference ? difference : strerror(-r), by);
-        return true;
-}
-
-static bool check_second(struct lockdown *l)
-{
-        _cleanup_free_ char *difference = NULL;
-        int r = lockdown_second_verify(l, &difference);
-
-        if (r == 0)
-                return false;
-        repair_second(l, difference ? difference : strerror(-r));
-        return true;
-}
-
 const char *lockdown_trouble(const struct lockdown *l)
 {
         return l->kernel_problem   ? l->kernel_problem
@@ -105,11 +41,11 @@ static void note_outcome(struct lockdown *l)
 /* Reads both locks back. Returns whether anything had to be repaired. */
 static bool compare(struct lockdown *l)
 {
-        bool repaired = check_tables(l, "");
+        bool repaired = lockdown_check_tables(l, NULL);
 
         if (l->second_problem && !l->kernel_problem)
                 lockdown_second_sync(l); /* perhaps it can be put right by now */
-        return repaired | check_second(l);
+        return repaired | lockdown_check_second(l);
 }
 
 /* Nothing differs, and still it does not hold: all of it is loaded anew. */
@@ -124,17 +60,6 @@ static void load_anew(struct lockdown *l)
         l->second_engaged = false;
         lockdown_second_sync(l);
         lockdown_sever(l, NULL);
-}
-
-void manager_check_tables(struct manager *m, const char *program, uint32_t pid)
-{
-        _cleanup_free_ char *by = NULL;
-
-        if (asprintf(&by, " by %s (pid %" PRIu32 ")", *program ? program : "somebody", pid) < 0)
-                by = NULL;
-        for (size_t i = 0; i < m->n_lockdowns; i++)
-                if (m->lockdowns[i]->loaded)
-                        (void)check_tables(m->lockdowns[i], by ? by : "");
 }
 
 /* ---- one order after the other ---- */

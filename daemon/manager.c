@@ -241,6 +241,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
 static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         (void)usec;
+        manager_tell_tampering(userdata);
         manager_update_status(userdata);
         return rearm(source, 10 * USEC_PER_SEC);
 }
@@ -316,9 +317,9 @@ static int add_timers(struct manager *m)
 
 /* ---- life ---- */
 
-static void on_tables_changed(void *userdata, const char *program, uint32_t pid)
+static void on_tables_changed(void *userdata, const struct nft_change *change)
 {
-        manager_check_tables(userdata, program, pid);
+        manager_tables_changed(userdata, change);
 }
 
 static void on_devices_changed(void *userdata)
@@ -459,6 +460,8 @@ struct manager *manager_free(struct manager *m)
                 return NULL;
         m->changed = NULL;
         manager_cancel_verifications(m);
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                lockdown_tell_tampering(m->lockdowns[i]);
         worker_graveyard_clear(&m->graveyard);
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
@@ -480,6 +483,7 @@ struct manager *manager_free(struct manager *m)
         sd_event_source_disable_unref(m->seen_timer);
         sd_event_source_disable_unref(m->verify_timer);
         sd_event_source_disable_unref(m->verify_next);
+        sd_event_source_disable_unref(m->sever_later);
         idset_clear(&m->seen);
         for (size_t i = 0; i < ELEMENTSOF(m->access); i++)
                 access_clear(&m->access[i]);

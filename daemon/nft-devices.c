@@ -140,6 +140,15 @@ static size_t put_coverage(struct nft_batch *b, const struct ruleset *r, struct 
         return n;
 }
 
+/* Whether the table is there at all: it has chains of its own. */
+static bool has_frames(const struct nft_chain_list *chains)
+{
+        for (size_t i = 0; i < chains->n; i++)
+                if (chains->items[i].family == NFPROTO_NETDEV)
+                        return true;
+        return false;
+}
+
 static int cover(struct nft *n, const struct ruleset *r, char **ret_error)
 {
         _cleanup_devices_ struct nft_devices devices = {0};
@@ -154,6 +163,8 @@ static int cover(struct nft *n, const struct ruleset *r, char **ret_error)
                         r->table, strerror(-e));
                 return e;
         }
+        if (!has_frames(&chains)) /* that is for nft_verify() to find */
+                return 0;
         nft_batch_begin(&b, n, r->table);
         return put_coverage(&b, r, &devices, &chains) > 0 ? nft_batch_send(&b, ret_error) : 0;
 }

@@ -18,6 +18,9 @@
  * Each step is a transaction. Packets under way across a switch may meet the old hook after and the new one
  * before it; the second judgement, further on, meets the new one. */
 
+/* Elements of all sets together. */
+#define LARGE 1000
+
 char *nft_hold_name(const char *table)
 {
         char *name;
@@ -204,6 +207,27 @@ static int take_hold(struct site *s, const struct ruleset *r, const char *order,
         return e < 0 ? e : switch_to_hold(s, r, order, ret_error);
 }
 
+static bool judges_packets(const struct nft_chain_list *chains)
+{
+        for (size_t i = 0; i < chains->n; i++)
+                if (chains->items[i].type && chains->items[i].family == NFPROTO_INET)
+                        return true;
+        return false;
+}
+
+int nft_stand_in(struct nft *n, const struct ruleset *r, const struct ruleset *few, char **ret_error)
+{
+        _cleanup_site_ struct site s = {0};
+        int e;
+
+        if (ret_error)
+                *ret_error = NULL;
+        e = read_site(n, r->table, &s, ret_error);
+        if (e < 0)
+                return e;
+        return take_hold(&s, few && !judges_packets(&s.table_chains) ? few : r, r->order, ret_error);
+}
+
 static void build_hook_up(struct nft_batch *b, const struct nft_devices *devices, const void *userdata)
 {
         const struct hooking *h = userdata;
@@ -234,7 +258,17 @@ static int create(const struct site *s, const struct ruleset *r, bool drop, char
         return nft_batch_send(&b, ret_error);
 }
 
-static int replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error)
+/* Filling its sets takes the kernel longer than everything else. */
+static bool is_large(const struct ruleset *r)
+{
+        size_t n = 0;
+
+        for (unsigned i = 0; i < _SET_MAX; i++)
+                n += r->sets[i].n;
+        return n > LARGE;
+}
+
+static int replace(struct nft *n, const struct ruleset *r, bool engaged, bool again, char **ret_error)
 {
         _cleanup_site_ struct site s = {0};
         int e = read_site(n, r->table, &s, ret_error);
@@ -242,6 +276,10 @@ static int replace(struct nft *n, const struct ruleset *r, bool engaged, char **
 
         if (e < 0)
                 return e;
+        if (again && engaged && is_large(r) && !is_hooked(&s.table_chains) && !is_hooked(&s.hold_chains)) {
+                nft_say(ret_error, "table %s was removed while it was loaded", r->table);
+                return -ENOENT;
+        }
         hold = engaged && (is_hooked(&s.table_chains) || is_hooked(&s.hold_chains));
         if (hold)
                 e = take_hold(&s, r, r->order, ret_error);
@@ -259,10 +297,10 @@ int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret
 
         if (ret_error)
                 *ret_error = NULL;
-        e = replace(n, r, engaged, &first_error);
+        e = replace(n, r, engaged, false, &first_error);
         /* A table came or went between the question and the change. */
         if (e == -ENOENT || e == -EEXIST)
-                return replace(n, r, engaged, ret_error);
+                return replace(n, r, engaged, true, ret_error);
         if (ret_error)
                 *ret_error = TAKE_PTR(first_error);
         return e;

@@ -144,6 +144,15 @@ static int adopt(struct nft *n, uint8_t family, const char *table, char **ret_er
         return nft_batch_send(&b, ret_error);
 }
 
+int nft_is_there(struct nft *n, const char *name)
+{
+        _cleanup_free_ char *table = nft_table_name(name);
+        struct nft_table_state state;
+        int r = table ? nft_table_state(n, NFPROTO_INET, table, &state) : -ENOMEM;
+
+        return r < 0 ? r : state.exists;
+}
+
 int nft_adopt(struct nft *n, const char *name, char **ret_error)
 {
         _cleanup_free_ char *table = nft_table_name(name);

@@ -9,6 +9,11 @@
 
 /* A flood of other programs' changes must not make us deaf at once. */
 #define RECEIVE_BUFFER (4 * 1024 * 1024)
+/* A transaction is told in several messages; a turn of the event loop for each would take longer than what is
+ * to be done about it. */
+#define READS_PER_TURN 64
+/* More of them are found by comparing. */
+#define REMOVED_MAX 256
 
 struct nft_watch {
         struct mnl_socket *socket;
@@ -16,7 +21,9 @@ struct nft_watch {
         uint32_t own; /* port id of the socket that makes our changes */
         nft_changed_t callback;
         void *userdata;
-        bool touched; /* by the transaction being told */
+        /* of the transaction being told: */
+        bool touched;
+        struct words removed;
 };
 
 /* Every object names its table in the attribute of the same number. */
@@ -61,6 +68,25 @@ static int read_generation(const struct nlattr *attribute, void *data)
         return MNL_CB_OK;
 }
 
+static void note(struct nft_watch *w, const struct notice *notice, bool removal)
+{
+        if (!notice->table || !is_ours(notice->table))
+                return;
+        w->touched = true;
+        if (removal && w->removed.n < REMOVED_MAX && !words_contain(&w->removed, notice->table))
+                (void)words_add(&w->removed, notice->table, NULL, 0);
+}
+
+static void tell(struct nft_watch *w, const char *program, uint32_t pid)
+{
+        struct nft_change change = {.program = program, .pid = pid, .removed = w->removed};
+
+        w->touched = false;
+        w->removed = (struct words){0};
+        w->callback(w->userdata, &change);
+        words_clear(&change.removed);
+}
+
 /* A transaction is told object by object, and ends with the new generation and who made it. */
 static void on_message(const struct nlmsghdr *message, struct nft_watch *w)
 {
@@ -72,12 +98,11 @@ static void on_message(const struct nlmsghdr *message, struct nft_watch *w)
         (void)mnl_attr_parse(message, sizeof(struct nfgenmsg), end ? read_generation : read_table_name,
                              &notice);
         if (!end) {
-                w->touched |= notice.table && is_ours(notice.table);
+                note(w, &notice, NFNL_MSG_TYPE(message->nlmsg_type) == NFT_MSG_DELTABLE);
                 return;
         }
         if (w->touched)
-                w->callback(w->userdata, notice.program, notice.pid);
-        w->touched = false;
+                tell(w, notice.program, notice.pid);
 }
 
 static void take_messages(struct nft_watch *w, const void *buffer, int left)
@@ -88,19 +113,27 @@ static void take_messages(struct nft_watch *w, const void *buffer, int left)
                 on_message(message, w);
 }
 
-static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+/* False: nothing is waiting. */
+static bool receive(struct nft_watch *w, int fd)
 {
-        struct nft_watch *w = userdata;
         _Alignas(struct nlmsghdr) char buffer[65536];
-        ssize_t n;
+        ssize_t n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT | MSG_TRUNC);
 
-        (void)source;
-        (void)revents;
-        n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT | MSG_TRUNC);
         if (n > 0 && (size_t)n <= sizeof(buffer))
                 take_messages(w, buffer, (int)n);
-        else if (n > 0 || errno == ENOBUFS) /* something was not told */
-                w->callback(w->userdata, "", 0);
+        else if (n > 0 || (n < 0 && errno == ENOBUFS)) /* something was not told */
+                tell(w, "", 0);
+        else
+                return false;
+        return true;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+        (void)source;
+        (void)revents;
+        for (unsigned i = 0; i < READS_PER_TURN && receive(userdata, fd); i++)
+                ;
         return 0;
 }
 
@@ -141,6 +174,7 @@ struct nft_watch *nft_watch_free(struct nft_watch *w)
         sd_event_source_disable_unref(w->source);
         if (w->socket)
                 mnl_socket_close(w->socket);
+        words_clear(&w->removed);
         free(w);
         return NULL;
 }

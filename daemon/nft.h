@@ -30,7 +30,9 @@ struct nft *nft_close(struct nft *n); /* returns NULL; tables stay */
 
 /* Makes the table be R, whatever was there under its name: with hooks if ENGAGED. Attempts and totals that
  * were there are lost: read them first. Where it was engaged before and is to be, it refuses and allows
- * without a gap meanwhile. If it fails, what was engaged still refuses: by the old rules or the new. */
+ * without a gap meanwhile. If it fails, what was engaged still refuses: by the old rules or the new. -ENOENT
+ * also where somebody removed a large table while it was made: nft_stand_in() first, for the next attempt
+ * takes a while. */
 int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error);
 /* Adds the base chains of R to the staged table. */
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error);
@@ -44,6 +46,12 @@ int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error);
 /* Sends only what NEW differs from OLD by (ruleset_same_structure() must hold), likewise without a gap.
  * Attempts and totals stay. */
 int nft_update(struct nft *n, const struct ruleset *old, const struct ruleset *new, char **ret_error);
+/* The table is not what it should be: the hold (a table made like R) refuses in its place until nft_replace()
+ * is done, which may take a while. FEW (may be NULL) is like R with fewer people, and there sooner; it is
+ * used only if nothing is hooked up at the moment. */
+int nft_stand_in(struct nft *n, const struct ruleset *r, const struct ruleset *few, char **ret_error);
+/* Is there a table for packets? 1, 0 or -errno. */
+int nft_is_there(struct nft *n, const char *name);
 /* Removes the table; no error if there is none. NAME is the profile's. */
 int nft_delete(struct nft *n, const char *name, char **ret_error);
 

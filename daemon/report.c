@@ -249,6 +249,19 @@ static void put_membership(struct builder *b, const struct lockdown *l)
         put(b, "membership", finish(&membership));
 }
 
+static void put_tampering(struct builder *b, const struct tampering *t)
+{
+        struct builder tampering = begin();
+
+        put(&tampering, "times", count(t->times));
+        put_time(&tampering, "last_at", t->last_at);
+        put_optional(&tampering, "program", t->program);
+        if (t->pid > 0)
+                put(&tampering, "pid", count(t->pid));
+        put(&tampering, "longest_usec", count(t->longest));
+        put(b, "tampering", finish(&tampering));
+}
+
 /* What only an order in force has. */
 static void put_live(struct builder *b, struct lockdown *l, const struct order *o)
 {
@@ -271,6 +284,8 @@ static void put_live(struct builder *b, struct lockdown *l, const struct order *
         put(b, "holds", json_boolean(!lockdown_trouble(l)));
         put_time(b, "verified_at", l->verified_at);
         put_optional(b, "trial", l->trial_text);
+        if (l->tampering.times > 0)
+                put_tampering(b, &l->tampering);
         put(b, "saved", json_boolean(!l->save_problem));
         put_optional(b, "save_error", l->save_problem);
         put_locks(b, l);

@@ -27,6 +27,52 @@ int subjects_finish(struct subjects *s, bool include_root)
         return 0;
 }
 
+/* The ranges of FROM in which there is one of IDS. */
+static int keep_ranges(const struct idset *from, const struct idset *ids, struct idset *ret)
+{
+        size_t j = 0;
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < from->n; i++) {
+                while (j < ids->n && ids->ranges[j].last < from->ranges[i].first)
+                        j++;
+                if (j < ids->n && ids->ranges[j].first <= from->ranges[i].last)
+                        r = idset_append(ret, from->ranges[i].first, from->ranges[i].last);
+        }
+        if (r >= 0)
+                idset_normalize(ret);
+        return r;
+}
+
+static int keep_ids(const struct idset *from, const struct idset *ids, struct idset *ret)
+{
+        _cleanup_idset_ struct idset others = {0};
+        int r = idset_subtract(from, ids, &others);
+
+        return r < 0 ? r : idset_subtract(from, &others, ret);
+}
+
+int subjects_keep(struct subjects *s, const struct idset *ids)
+{
+        _cleanup_idset_ struct idset uids = {0};
+        struct idset ranges = {0};
+        int r = keep_ids(&s->uids, ids, &uids);
+
+        if (r >= 0)
+                r = keep_ranges(&s->uid_ranges, ids, &ranges);
+        if (r < 0) {
+                idset_clear(&ranges);
+                return r;
+        }
+        idset_clear(&s->uids);
+        idset_clear(&s->uid_ranges);
+        idset_clear(&s->gid_ranges);
+        s->uids = uids;
+        uids = (struct idset){0};
+        s->uid_ranges = ranges;
+        return 0;
+}
+
 bool subjects_match_uid(const struct subjects *s, uint32_t uid)
 {
         if (idset_contains(&s->except_uids, uid))

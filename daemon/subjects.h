@@ -33,6 +33,10 @@ struct membership {
  * 0/-ENOMEM. */
 int subjects_finish(struct subjects *s, bool include_root);
 
+/* Leaves of the uids and their subordinate ranges those that concern one of IDS, and no subordinate gids. 0
+ * or -ENOMEM: S is unchanged. */
+int subjects_keep(struct subjects *s, const struct idset *ids);
+
 /* Is a socket of this uid judged by the order (gid and session unknown)? */
 bool subjects_match_uid(const struct subjects *s, uint32_t uid);
 /* The same for uid and primary gid of the socket's creator, as the ruleset asks it. */

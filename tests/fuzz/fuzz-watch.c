@@ -66,11 +66,12 @@ int __wrap_mnl_socket_close(struct mnl_socket *nl)
 
 /* ---- ---- */
 
-static void on_changed(void *userdata, const char *program, uint32_t pid)
+static void on_changed(void *userdata, const struct nft_change *change)
 {
-        (void)pid;
-        MUST(userdata == &play && program);
-        MUST(strlen(program) < 1024);
+        MUST(userdata == &play && change->program);
+        MUST(strlen(change->program) < 1024);
+        for (size_t i = 0; i < change->removed.n; i++)
+                MUST(strncmp(change->removed.items[i].text, "lockdown", strlen("lockdown")) == 0);
         play.told++;
 }
 

@@ -165,6 +165,24 @@ def stream(channel, dst, dport, interval=0.002, name="stream"):
     channel.send({"sent": number, "errors": errors})
 
 
+def flood(channel, dst, dport, name, interval=0.00007):
+    """Datagrams as fast as every 70 microseconds, each with its number and the moment it was sent (monotonic, ns), whatever
+    becomes of them; answers anything with how many there were."""
+    s = socket.socket(_family(dst), socket.SOCK_DGRAM)
+    channel.send("ready")
+    number, due = 0, time.monotonic()
+    while channel.request() is None:
+        for _ in range(16):
+            try:
+                s.sendto(b"q:%s:%d:%d:" % (name.encode(), number, time.monotonic_ns()), (dst, dport))
+            except OSError:
+                pass
+            number += 1
+            due = max(due + interval, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
+    channel.send(number)
+
+
 def transfer(channel, dst, dport, rate=200_000, sport=0):
     """An open download that also sends a little; answers "report" at any time."""
     s = socket.socket(_family(dst), socket.SOCK_STREAM)
