@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "namespaces.h"
+#include "netlink-message.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libmnl/libmnl.h>
 #include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,7 +21,6 @@
 #define LOOK_MSEC 300
 #define NAMESPACES_MAX 1000
 #define NAMES_MAX 1000
-#define ANSWER_SECONDS 2
 
 DEFINE_CLEANUP(DIR *, closedir)
 DEFINE_CLEANUP(struct mnl_socket *, mnl_socket_close)
@@ -174,27 +172,29 @@ static int on_answer(const struct nlmsghdr *header, void *userdata)
 {
         if (header->nlmsg_type == RTM_NEWNSID)
                 (void)mnl_attr_parse(header, sizeof(struct rtgenmsg), on_number, userdata);
-        return MNL_CB_STOP;
+        return 0;
 }
 
+struct asker {
+        struct mnl_socket *nl;
+        uint32_t sequence;
+};
+
 /* The number of the namespace of a process, or of an open file; -1 where there is none. */
-static int number_of(struct mnl_socket *nl, uint16_t attribute, uint32_t value)
+static int number_of(struct asker *a, uint16_t attribute, uint32_t value)
 {
-        char buffer[4096];
+        _Alignas(struct nlmsghdr) char buffer[256] = {0};
         struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-        int number = -1;
-        ssize_t n;
+        int number = -1, r;
 
         header->nlmsg_type = RTM_GETNSID;
         header->nlmsg_flags = NLM_F_REQUEST;
+        header->nlmsg_seq = a->sequence;
         mnl_nlmsg_put_extra_header(header, sizeof(struct rtgenmsg));
         mnl_attr_put_u32(header, attribute, value);
-        if (mnl_socket_sendto(nl, header, header->nlmsg_len) < 0)
-                return -1;
-        n = mnl_socket_recvfrom(nl, buffer, sizeof(buffer));
-        if (n < 0 || mnl_cb_run(buffer, (size_t)n, 0, mnl_socket_get_portid(nl), on_answer, &number) < 0)
-                return -1;
-        return number;
+        r = netlink_ask(a->nl, header, on_answer, &number);
+        a->sequence = header->nlmsg_seq;
+        return r < 0 ? -1 : number;
 }
 
 static void take_name(struct namespaces *s, const int *numbers, int number, const char *name, uint64_t inode)
@@ -207,7 +207,7 @@ static void take_name(struct namespaces *s, const int *numbers, int number, cons
                 }
 }
 
-static void read_names(struct namespaces *s, struct mnl_socket *nl, const int *numbers, const char *directory)
+static void read_names(struct namespaces *s, struct asker *asker, const int *numbers, const char *directory)
 {
         _cleanup_(closedirp) DIR *dir = opendir(directory);
         const struct dirent *entry;
@@ -222,7 +222,7 @@ static void read_names(struct namespaces *s, struct mnl_socket *nl, const int *n
                 fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
                 if (fd < 0 || fstat(fd, &st) < 0)
                         continue;
-                number = number_of(nl, NETNSA_FD, (uint32_t)fd);
+                number = number_of(asker, NETNSA_FD, (uint32_t)fd);
                 if (number >= 0)
                         take_name(s, numbers, number, entry->d_name, st.st_ino);
         }
@@ -230,13 +230,9 @@ static void read_names(struct namespaces *s, struct mnl_socket *nl, const int *n
 
 static struct mnl_socket *open_route_socket(void)
 {
-        struct timeval patience = {.tv_sec = ANSWER_SECONDS};
         struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 
-        if (!nl)
-                return NULL;
-        if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) >= 0 &&
-            setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0)
+        if (!nl || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) >= 0)
                 return nl;
         mnl_socket_close(nl);
         return NULL;
@@ -248,13 +244,14 @@ static void name_all(struct namespaces *s)
         static const char *const directories[] = {"/run/netns", "/run/docker/netns"};
         _cleanup_(mnl_socket_closep) struct mnl_socket *nl = s->n > 0 ? open_route_socket() : NULL;
         _cleanup_free_ int *numbers = nl ? calloc(s->n, sizeof(*numbers)) : NULL;
+        struct asker asker = {.nl = nl};
 
         if (!numbers)
                 return;
         for (size_t i = 0; i < s->n; i++)
-                numbers[i] = number_of(nl, NETNSA_PID, (uint32_t)s->items[i].users[0].pid);
+                numbers[i] = number_of(&asker, NETNSA_PID, (uint32_t)s->items[i].users[0].pid);
         for (size_t i = 0; i < ELEMENTSOF(directories); i++)
-                read_names(s, nl, numbers, directories[i]);
+                read_names(s, &asker, numbers, directories[i]);
 }
 
 int namespaces_read(struct namespaces *ret)

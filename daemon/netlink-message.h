@@ -21,4 +21,11 @@ static inline int netlink_error(int error)
         return error > 0 || error < -4095 ? -EBADMSG : error;
 }
 
+/* For questions that have one answer, which the kernel gives before a send returns. Asks QUESTION (whose
+ * sequence number is the last one used on NL, and goes on from there) and calls ANSWER with the message that
+ * answers it; asks again where the answer was lost, cut off, or the kernel had no memory. ANSWER's result,
+ * the kernel's error, 0 if it only acknowledged, -ETIMEDOUT if it said nothing, or -errno. */
+typedef int (*netlink_answer_t)(const struct nlmsghdr *answer, void *userdata);
+int netlink_ask(struct mnl_socket *nl, struct nlmsghdr *question, netlink_answer_t answer, void *userdata);
+
 #endif

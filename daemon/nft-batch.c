@@ -8,6 +8,7 @@
 
 struct nft_batch_object {
         const char *what, *name;
+        bool confirmed;
 };
 
 /* ARRAY with room for NEEDED items, or NULL; its CAPACITY doubles. */
@@ -66,7 +67,7 @@ void nft_batch_begin(struct nft_batch *b, struct nft *n, const char *table)
         if (!make_room(b))
                 return;
         b->first_sequence = n->sequence + 1;
-        b->objects[b->n_objects++] = (struct nft_batch_object){"the change", NULL};
+        b->objects[b->n_objects++] = (struct nft_batch_object){.what = "the change"};
         nft_batch_add(b, nftnl_batch_begin(b->buffer, ++n->sequence));
 }
 
@@ -75,7 +76,7 @@ struct nlmsghdr *nft_batch_message(struct nft_batch *b, uint16_t type, uint16_t 
 {
         if (!make_room(b))
                 return NULL;
-        b->objects[b->n_objects++] = (struct nft_batch_object){what, name};
+        b->objects[b->n_objects++] = (struct nft_batch_object){.what = what, .name = name};
         return nftnl_nlmsg_build_hdr(b->buffer + b->length, type, b->family, flags | NLM_F_ACK,
                                      ++b->nft->sequence);
 }
@@ -133,7 +134,8 @@ static void take_answer(const struct nft_batch *b, const struct nlmsghdr *messag
             message->nlmsg_len < mnl_nlmsg_size(sizeof(*e)))
                 return;
         if (e->error == 0) {
-                v->confirmed++;
+                v->confirmed += !b->objects[object].confirmed; /* whoever says it twice */
+                b->objects[object].confirmed = true;
         } else if (v->error == 0) {
                 v->error = netlink_error(e->error);
                 v->object = object;
@@ -149,7 +151,8 @@ static int take_answers(const struct nft_batch *b, struct verdict *v)
         _Alignas(struct nlmsghdr) char buffer[8192];
         ssize_t length;
 
-        while ((length = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT)) > 0) {
+        while ((length = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT)) > 0 ||
+               (length < 0 && errno == EINTR)) {
                 const struct nlmsghdr *message = (const void *)buffer;
                 int left = (int)length;
 

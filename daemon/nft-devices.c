@@ -100,8 +100,10 @@ int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, nf
                         *ret_error = NULL;
                 }
                 /* At the last try without: they are looked after again before long. */
-                if (r->frames && i + 1 < TRIES)
-                        (void)nft_read_devices(&devices);
+                if (r->frames && i + 1 < TRIES && nft_read_devices(&devices) < 0) {
+                        e = -ENODEV;
+                        continue;
+                }
                 nft_batch_begin(&b, n, table);
                 build(&b, &devices, userdata);
                 e = nft_batch_send(&b, ret_error);

@@ -12,11 +12,13 @@
 
 /* Somebody who changes rules all the time must not hold us up for ever. */
 #define TRIES 50
+/* What went wrong by itself, for want of memory or room, is asked again so often. */
+#define TRIES_FAILED 4
 
 struct dump {
         const struct nft_question *question;
         uint32_t sequence;
-        bool interrupted, done;
+        bool interrupted, done, answered;
         int error; /* the answer function's, or the kernel's */
 };
 
@@ -40,8 +42,12 @@ static void take_message(struct dump *d, const struct nlmsghdr *message)
 {
         const struct nlmsgerr *e = mnl_nlmsg_get_payload(message);
 
-        if (message->nlmsg_seq != d->sequence)
-                return; /* left over from a question given up */
+        if (message->nlmsg_seq != d->sequence) {
+                /* left over from a question given up; or one that nobody has asked yet, and so a lie */
+                if ((int32_t)(message->nlmsg_seq - d->sequence) > 0 && d->error == 0)
+                        d->error = -EBADMSG;
+                return;
+        }
         if (message->nlmsg_flags & NLM_F_DUMP_INTR)
                 d->interrupted = true;
         if (message->nlmsg_type == NLMSG_DONE) {
@@ -51,6 +57,7 @@ static void take_message(struct dump *d, const struct nlmsghdr *message)
                 if (d->error == 0 && message->nlmsg_len >= mnl_nlmsg_size(sizeof(e->error)))
                         d->error = netlink_error(e->error);
         } else if (message->nlmsg_type >= NLMSG_MIN_TYPE && d->error == 0) {
+                d->answered = true;
                 /* After a failure the rest is only read, so that the socket is left clean. */
                 d->error = d->question->answer(message, d->question->userdata);
         }
@@ -63,31 +70,50 @@ static int take_answers(struct nft *n, struct dump *d, char *buffer, size_t size
                 const struct nlmsghdr *message = (const void *)buffer;
                 int left = (int)length;
 
+                if (length < 0 && errno == EINTR)
+                        continue;
                 if (length < 0)
                         return -errno;
                 for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
                         take_message(d, message);
+                if (left > 0 && d->error == 0)
+                        d->error = -EBADMSG; /* cut off */
         }
-        return d->error;
+        /* Who asks for one thing hears of it, or that there is none. */
+        return d->error == 0 && !d->question->dump && !d->answered ? -EBADMSG : d->error;
+}
+
+static int ask_once(struct nft *n, const struct nft_question *q, char *buffer, size_t size)
+{
+        struct dump d = {.question = q};
+        int r = send_question(n, q);
+
+        d.sequence = n->sequence;
+        if (r == 0)
+                r = take_answers(n, &d, buffer, size);
+        /* The kernel says EINTR for a dump it could not go on with. */
+        return r == 0 && d.interrupted ? -EINTR : r;
+}
+
+bool nft_may_pass(int error)
+{
+        return error == -EAGAIN || error == -ETIMEDOUT || error == -ENOBUFS || error == -ENOMEM ||
+               error == -EBUSY || error == -EBADMSG;
 }
 
 int nft_ask(struct nft *n, const struct nft_question *q)
 {
         size_t size = 64 * 1024;
         _cleanup_free_ char *buffer = malloc(size);
+        unsigned failed = 0;
 
         if (!buffer)
                 return -ENOMEM;
         for (unsigned i = 0; i < TRIES; i++) {
-                struct dump d = {.question = q};
-                int r = send_question(n, q);
+                int r = ask_once(n, q, buffer, size);
 
-                d.sequence = n->sequence;
-                if (r == 0)
-                        r = take_answers(n, &d, buffer, size);
-                /* The kernel says EINTR for a dump it could not go on with. */
-                if (r != -EINTR && (r < 0 || !d.interrupted))
-                        return r;
+                if (r != -EINTR && (!nft_may_pass(r) || ++failed == TRIES_FAILED))
+                        return r == -EAGAIN ? -ETIMEDOUT : r;
                 if (q->again)
                         q->again(q->userdata);
         }

@@ -67,6 +67,8 @@ struct nft_question {
         void *userdata;
 };
 int nft_ask(struct nft *n, const struct nft_question *q);
+/* The answer was lost, or the kernel had no memory or was busy: it may be otherwise the next time. */
+bool nft_may_pass(int error);
 
 /* The base chains of a table are its hooks. */
 #define NFT_ORDER_COMMENT "order " /* followed by the id */

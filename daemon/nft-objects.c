@@ -72,12 +72,14 @@ static void send_counter(struct nft_batch *b, uint16_t type, uint16_t flags, con
                 nft_batch_fail(b, -ENOMEM);
                 return;
         }
-        /* libnftnl copies strings into an object; that it is out of memory shows when the kernel is asked. */
         nftnl_obj_set_u32(o, NFTNL_OBJ_FAMILY, NFPROTO_INET);
         nftnl_obj_set_str(o, NFTNL_OBJ_TABLE, table);
         nftnl_obj_set_str(o, NFTNL_OBJ_NAME, rs_counter_name(id));
         nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
-        if (message) {
+        /* These copy what they are given, and do not say that they found no memory for it. */
+        if (!nftnl_obj_get_str(o, NFTNL_OBJ_TABLE) || !nftnl_obj_get_str(o, NFTNL_OBJ_NAME)) {
+                nft_batch_fail(b, -ENOMEM);
+        } else if (message) {
                 nftnl_obj_nlmsg_build_payload(message, o);
                 nft_batch_add(b, message);
         }

@@ -298,9 +298,10 @@ int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret
         if (ret_error)
                 *ret_error = NULL;
         e = replace(n, r, engaged, false, &first_error);
-        /* A table came or went between the question and the change. */
-        if (e == -ENOENT || e == -EEXIST)
-                return replace(n, r, engaged, true, ret_error);
+        /* A table came or went between the question and the change; or it is not known what became of it, and
+         * begun anew with what there is. */
+        if (e == -ENOENT || e == -EEXIST || nft_may_pass(e))
+                return replace(n, r, engaged, !nft_may_pass(e), ret_error);
         if (ret_error)
                 *ret_error = TAKE_PTR(first_error);
         return e;

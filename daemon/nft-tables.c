@@ -165,7 +165,9 @@ int nft_adopt(struct nft *n, const char *name, char **ret_error)
                 return -ENOMEM;
         /* That one of them may be missing is for nft_verify() to say. */
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(nft_families); i++) {
-                r = adopt(n, nft_families[i], table, ret_error);
+                r = adopt(n, nft_families[i], table, NULL);
+                if (r < 0 && r != -ENOENT) /* it may be ours by now, whatever was said */
+                        r = adopt(n, nft_families[i], table, ret_error);
                 if (r == -ENOENT) {
                         missing++;
                         r = 0;

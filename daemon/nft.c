@@ -75,7 +75,8 @@ static int open_new(struct nft *n)
 
 static int open_socket(struct nft *n, int kept)
 {
-        const struct timeval patience = {.tv_sec = 10};
+        /* The kernel answers before a send returns: what is not there then is lost. */
+        const struct timeval patience = {.tv_usec = 100 * 1000};
         int on = 1, size = RECEIVE_BUFFER, fd;
         socklen_t length = sizeof(size);
         int r = kept >= 0 ? take_kept(n, kept) : open_new(n);
@@ -283,6 +284,20 @@ static int disengage(struct nft *n, const struct ruleset *r, char **ret_error)
         return nft_batch_send(&b, ret_error);
 }
 
+/* What the list of chains had left out is not taken off. */
+static int see_disengaged(struct nft *n, const struct ruleset *r, char **ret_error)
+{
+        _cleanup_chain_list_ struct nft_chain_list chains = {0};
+        int e = nft_read_chains(n, r->table, &chains);
+
+        for (size_t i = 0; e == 0 && i < chains.n; i++)
+                if (chains.items[i].type)
+                        e = -EBUSY;
+        if (e < 0)
+                nft_say(ret_error, "table %s may have hooks still: %s", r->table, strerror(-e));
+        return e;
+}
+
 int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error)
 {
         int e = disengage(n, r, ret_error);
@@ -295,7 +310,7 @@ int nft_disengage(struct nft *n, const struct ruleset *r, char **ret_error)
                 }
                 e = disengage(n, r, ret_error);
         }
-        return e;
+        return e < 0 ? e : see_disengaged(n, r, ret_error);
 }
 
 static int delete_tables(struct nft *n, const char *table, const char *hold, char **ret_error)
@@ -329,9 +344,9 @@ int nft_delete(struct nft *n, const char *name, char **ret_error)
         if (!table || !hold)
                 return -ENOMEM;
         r = delete_tables(n, table, hold, ret_error);
-        if (r != -ENOENT)
-                return r;
-        /* Somebody was quicker. */
+        if (r == 0)
+                return 0;
+        /* Somebody was quicker, or it is gone all the same: it is looked again. */
         if (ret_error) {
                 free(*ret_error);
                 *ret_error = NULL;

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "route.h"
 #include "cleanup.h"
+#include "netlink-message.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/time.h>
-#include <time.h>
 
 #define LOOPBACK_INDEX 1 /* in every network namespace */
-#define ANSWER_SECONDS 2
 
 DEFINE_CLEANUP(struct mnl_socket *, mnl_socket_close)
 
@@ -29,28 +26,11 @@ static int on_route(const struct nlmsghdr *header, void *userdata)
         const struct rtmsg *route = mnl_nlmsg_get_payload(header);
         bool *local = userdata;
 
-        if (header->nlmsg_type != RTM_NEWROUTE)
-                return MNL_CB_OK;
+        if (header->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(header) < sizeof(*route))
+                return -EBADMSG;
         *local = route->rtm_type == RTN_LOCAL;
         (void)mnl_attr_parse(header, sizeof(*route), on_attribute, local);
-        return MNL_CB_STOP;
-}
-
-static int ask(struct mnl_socket *nl, int family, const uint8_t addr[16], uint32_t uid)
-{
-        size_t size = family == AF_INET ? 4 : 16;
-        char buffer[512];
-        struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-        struct rtmsg *route;
-
-        header->nlmsg_type = RTM_GETROUTE;
-        header->nlmsg_flags = NLM_F_REQUEST;
-        route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
-        route->rtm_family = (uint8_t)family;
-        route->rtm_dst_len = (uint8_t)(8 * size);
-        mnl_attr_put(header, RTA_DST, size, addr);
-        mnl_attr_put_u32(header, RTA_UID, uid);
-        return mnl_socket_sendto(nl, header, header->nlmsg_len) < 0 ? -errno : 0;
+        return 0;
 }
 
 /* The kernel's "there is no way there". */
@@ -62,23 +42,24 @@ static bool no_route(int error)
 int route_is_local(int family, const uint8_t addr[16], uint32_t uid)
 {
         _cleanup_(mnl_socket_closep) struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-        struct timeval patience = {.tv_sec = ANSWER_SECONDS};
-        char buffer[4096];
+        _Alignas(struct nlmsghdr) char buffer[512] = {0};
+        size_t size = family == AF_INET ? 4 : 16;
+        struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
+        struct rtmsg *route;
         bool local = false;
-        ssize_t n;
         int r;
 
         if (!nl || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0)
                 return -errno;
-        if (setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
-                return -errno;
-        r = ask(nl, family, addr, uid);
+        header->nlmsg_type = RTM_GETROUTE;
+        header->nlmsg_flags = NLM_F_REQUEST;
+        route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
+        route->rtm_family = (uint8_t)family;
+        route->rtm_dst_len = (uint8_t)(8 * size);
+        mnl_attr_put(header, RTA_DST, size, addr);
+        mnl_attr_put_u32(header, RTA_UID, uid);
+        r = netlink_ask(nl, header, on_route, &local);
         if (r < 0)
-                return r;
-        n = mnl_socket_recvfrom(nl, buffer, sizeof(buffer));
-        if (n < 0)
-                return -errno;
-        if (mnl_cb_run(buffer, (size_t)n, 0, mnl_socket_get_portid(nl), on_route, &local) < 0)
-                return no_route(-errno) ? 0 : -errno;
+                return no_route(r) ? 0 : r;
         return local;
 }

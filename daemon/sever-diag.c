@@ -38,7 +38,7 @@ static int handle_buffer(struct sever *s, ssize_t size, unsigned first, unsigned
                 if (r <= 0)
                         return r;
         }
-        return 1;
+        return left > 0 ? -EBADMSG : 1; /* cut off */
 }
 
 static int receive(struct sever *s, unsigned first, unsigned last, handle_t handle, void *userdata)
@@ -53,7 +53,7 @@ static int receive(struct sever *s, unsigned first, unsigned last, handle_t hand
                 if (n < 0 && errno == EAGAIN)
                         return -ETIMEDOUT;
                 if (n < 0)
-                        return errno == ENOBUFS ? -EAGAIN : -errno;
+                        return -errno;
                 r = handle_buffer(s, n, first, last, handle, userdata);
         }
         return r;
@@ -84,6 +84,19 @@ static int send_all(struct sever *s, const void *data, size_t size)
                 n = mnl_socket_sendto(s->nl, data, size);
         while (n < 0 && errno == EINTR);
         return n < 0 ? -errno : 0;
+}
+
+bool diag_may_pass(int error)
+{
+        return error == -EAGAIN || error == -ETIMEDOUT || error == -ENOBUFS || error == -EBADMSG ||
+               error == -EBUSY || error == -ENOMEM;
+}
+
+/* The kernel begins no dump before the one before it was read to its end. */
+static void drain(struct sever *s)
+{
+        while (mnl_socket_recvfrom(s->nl, s->buffer, DIAG_BUFFER_SIZE) >= 0 || errno == EINTR)
+                ;
 }
 
 /* ---- dumps ---- */
@@ -129,6 +142,8 @@ static int dump_of_type(struct sever *s, uint16_t type, const void *request, siz
                 r = receive(s, sequence, sequence, handle_dump, &d);
         if (r == -EOPNOTSUPP || r == -EPROTONOSUPPORT || r == -EAFNOSUPPORT)
                 return -ENOENT; /* each is said by some kernel for "no such handler" */
+        if (diag_may_pass(r) && r != -ETIMEDOUT)
+                drain(s);
         return r == 0 && d.interrupted ? -EAGAIN : r;
 }
 
@@ -259,7 +274,7 @@ int diag_destroy(struct sever *s, const struct diag_socket *sockets, size_t n, i
                 size_t some = n - at < DESTROY_BATCH ? n - at : DESTROY_BATCH;
 
                 r = destroy_batch(s, sockets + at, some, results + at);
-                if (r == -EAGAIN)
+                if (r == -ENOBUFS || r == -ETIMEDOUT || r == -EBADMSG)
                         r = 0; /* answers were lost: the next dump shows what became of these */
         }
         return r;

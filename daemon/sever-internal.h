@@ -39,13 +39,17 @@ struct sever {
 typedef int (*diag_found_t)(void *userdata, const struct diag_socket *key, const struct inet_diag_msg *msg,
                             uint64_t cgroup);
 /* Dumps the sockets of one family and protocol in STATES (1 << TCP_…). 0; -ENOENT: the kernel has no handler
- * for it; -EAGAIN: the table changed under the dump, or part of it was lost: begin again; another -errno. */
+ * for it; -EAGAIN: the table changed under the dump; another -errno. */
 int diag_dump(struct sever *s, int family, int protocol, uint32_t states, diag_found_t found, void *userdata);
 
 /* TCP sockets of both families in one walk through the kernel's table, which is large however few there are:
  * by the request that came before sock_diag (TCPDIAG_GETSOCK, inet_diag_dump_compat() in
  * net/ipv4/inet_diag.c); family by family where that is not known. Returns as diag_dump(). */
 int diag_dump_tcp(struct sever *s, uint32_t states, diag_found_t found, void *userdata);
+
+/* Is it worth another try? The table changed, the answer was lost on the way, or the kernel was out of
+ * memory. */
+bool diag_may_pass(int error);
 
 /* The same for any family: REQUEST is what follows the netlink header, ITEM is called for each socket's
  * message (-errno ends the dump). */

@@ -51,7 +51,7 @@ static int list_family(struct sever *s, int family, uint8_t protocol, struct lis
         size_t before = l->n;
         int r = -EAGAIN;
 
-        for (unsigned tries = 0; r == -EAGAIN && tries < DUMP_TRIES; tries++) {
+        for (unsigned tries = 0; diag_may_pass(r) && tries < DUMP_TRIES; tries++) {
                 l->n = before;
                 r = diag_dump(s, family, protocol, states, add_listener, l);
         }

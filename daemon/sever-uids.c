@@ -72,7 +72,7 @@ static int note_uid(void *userdata, const struct diag_socket *key, const struct 
 /* A uid missed now is seen the next time. */
 static int unless_missed(int r)
 {
-        return r == -ENOENT || r == -EAGAIN ? 0 : r;
+        return r == -ENOENT || (r != -ENOMEM && diag_may_pass(r)) ? 0 : r;
 }
 
 int sever_owner_uids(struct sever *s, uint32_t **ret, size_t *ret_n)

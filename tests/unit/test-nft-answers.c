@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* Answers that the kernel never gives, found by fuzzing: each is an error, and nobody reads past what was
- * said. */
+ * said. And those that get lost on the way: asked for again. */
 
 // wrap: mnl_socket_sendto mnl_socket_recvfrom mnl_socket_get_fd recv
 
@@ -20,13 +20,27 @@
 
 #define TABLE TABLE_PREFIX "staff"
 
-/* ---- a made-up kernel: one answer, in one datagram ---- */
+/* ---- a made-up kernel: one answer, in one datagram, given each time it is asked ---- */
+
+enum harm {
+        NO_HARM,
+        LOST,        /* never to be read */
+        CUT_OFF,     /* before its last message */
+        OTHER,       /* answers a question that nobody has asked */
+        INTERRUPTED, /* a signal comes before it */
+        NO_ROOM,
+};
 
 static struct {
         _Alignas(struct nlmsghdr) char answer[4096];
         size_t size;
         uint16_t to;     /* the type of question it answers; others get an empty list */
         bool next_is_it; /* the question just asked is that */
+        bool given;
+        uint32_t asked; /* the number of the question */
+        unsigned questions;
+        enum harm harm;  /* done to the next answer … */
+        unsigned harmed; /* … and as many as this */
 } fake;
 
 ssize_t __wrap_mnl_socket_sendto(const struct mnl_socket *nl, const void *data, size_t size);
@@ -36,6 +50,9 @@ ssize_t __wrap_mnl_socket_sendto(const struct mnl_socket *nl, const void *data, 
 
         (void)nl;
         fake.next_is_it = (h->nlmsg_type & 0xff) == fake.to;
+        fake.asked = h->nlmsg_seq;
+        fake.given = false;
+        fake.questions++;
         return (ssize_t)size;
 }
 
@@ -48,21 +65,54 @@ static struct nlmsghdr *put_done(char *buffer)
         return h;
 }
 
+/* What is numbered 1 answers the question of the moment. */
+static void number(void *buffer, size_t size, uint32_t with)
+{
+        struct nlmsghdr *h = buffer;
+        int left = (int)size;
+
+        for (; netlink_message_ok(h, left); h = mnl_nlmsg_next(h, &left))
+                if (h->nlmsg_seq == 1)
+                        h->nlmsg_seq = with;
+}
+
+static ssize_t fail_with(int error)
+{
+        errno = error;
+        return -1;
+}
+
+/* Without its last message, and half of that. */
+static size_t cut_off(const void *buffer, size_t size)
+{
+        const struct nlmsghdr *h = buffer;
+
+        return h->nlmsg_len < size ? h->nlmsg_len + NLMSG_HDRLEN / 2 : size / 2;
+}
+
 ssize_t __wrap_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buffer, size_t size);
 ssize_t __wrap_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buffer, size_t size)
 {
+        enum harm harm = fake.harmed > 0 && !fake.given ? fake.harm : NO_HARM;
+
         (void)nl;
         assert_true(size >= sizeof(fake.answer));
-        if (!fake.next_is_it)
-                return (ssize_t)put_done(buffer)->nlmsg_len;
-        if (fake.size == 0) {
-                errno = EAGAIN; /* its patience is over */
-                return -1;
+        if (!fake.next_is_it) {
+                ((struct nlmsghdr *)put_done(buffer))->nlmsg_seq = fake.asked;
+                return NLMSG_HDRLEN;
         }
+        if (fake.given)
+                return fail_with(EAGAIN);
+        if (harm != NO_HARM)
+                fake.harmed--;
+        if (harm == INTERRUPTED)
+                return fail_with(EINTR);
+        fake.given = true;
+        if (harm == LOST || harm == NO_ROOM)
+                return fail_with(harm == LOST ? EAGAIN : ENOBUFS);
         memcpy(buffer, fake.answer, fake.size);
-        size = fake.size;
-        fake.size = 0;
-        return (ssize_t)size;
+        number(buffer, fake.size, harm == OTHER ? fake.asked + 7 : fake.asked);
+        return (ssize_t)(harm == CUT_OFF ? cut_off(buffer, fake.size) : fake.size);
 }
 
 /* The acknowledgements of a transaction. */
@@ -160,7 +210,7 @@ static void test_answer_beyond_int(void **state)
         end_answer(h);
         h->nlmsg_seq = 0; /* not the answer to this question: to be passed over */
         h->nlmsg_len = 0x90000000;
-        assert_int_equal(read_chains(&chains), -EAGAIN);
+        assert_int_equal(read_chains(&chains), -ETIMEDOUT);
 }
 
 /* ---- errors ---- */
@@ -340,13 +390,116 @@ static void test_short_flags(void **state)
         assert_int_equal(set.n, 1);
 }
 
+/* ---- answers that get lost ---- */
+
+static void put_chain(void)
+{
+        struct nlmsghdr *h = answer_to(NFT_MSG_GETCHAIN, NFT_MSG_NEWCHAIN);
+
+        mnl_attr_put_strz(h, NFTA_CHAIN_NAME, "output");
+        end_answer(h);
+}
+
+/* What was heard of it already is forgotten: no chain stands there twice. */
+static void test_a_bad_answer_is_asked_for_again(void **state)
+{
+        static const enum harm harms[] = {LOST, CUT_OFF, OTHER, INTERRUPTED, NO_ROOM};
+
+        (void)state;
+        for (size_t i = 0; i < ELEMENTSOF(harms); i++) {
+                _cleanup_chain_list_ struct nft_chain_list chains = {0};
+
+                put_chain();
+                fake.harm = harms[i];
+                fake.harmed = 1;
+                assert_int_equal(read_chains(&chains), 0);
+                assert_int_equal(chains.n, 1);
+                assert_int_equal(fake.questions, harms[i] == INTERRUPTED ? 1 : 2);
+        }
+}
+
+/* … and not for ever. */
+static void test_answers_that_stay_bad(void **state)
+{
+        static const struct {
+                enum harm harm;
+                int error;
+        } table[] = {{LOST, -ETIMEDOUT}, {CUT_OFF, -ETIMEDOUT}, {OTHER, -ETIMEDOUT}, {NO_ROOM, -ENOBUFS}};
+
+        (void)state;
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                _cleanup_chain_list_ struct nft_chain_list chains = {0};
+
+                put_chain();
+                fake.harm = table[i].harm;
+                fake.harmed = 1000;
+                assert_int_equal(read_chains(&chains), table[i].error);
+                assert_int_equal(chains.n, 0);
+                assert_true(fake.questions < 10);
+        }
+}
+
+/* Acknowledged and no more: that the table is not there would be another answer. */
+static void test_an_acknowledgement_is_no_answer(void **state)
+{
+        struct nft n = made_up();
+        struct nft_table_state table = {0};
+        struct nlmsghdr *h = answer_to(NFT_MSG_GETTABLE, NFT_MSG_NEWTABLE);
+
+        (void)state;
+        h->nlmsg_type = NLMSG_ERROR;
+        h->nlmsg_len = NLMSG_LENGTH(sizeof(struct nlmsgerr));
+        fake.size = h->nlmsg_len;
+        assert_int_equal(nft_table_state(&n, NFPROTO_INET, TABLE, &table), -EBADMSG);
+}
+
+/* The two messages of a transaction, acknowledged as the NUMBERS say. */
+static int confirmed(const uint32_t *numbers, size_t n_numbers)
+{
+        struct nft n = {.socket = made_up().socket, .send_buffer = SIZE_MAX};
+        _cleanup_batch_ struct nft_batch b = {0};
+
+        memset(&fake, 0, sizeof(fake));
+        for (size_t i = 0; i < n_numbers; i++) {
+                struct nlmsghdr *h = mnl_nlmsg_put_header(fake.answer + fake.size);
+
+                h->nlmsg_type = NLMSG_ERROR;
+                h->nlmsg_seq = numbers[i];
+                mnl_nlmsg_put_extra_header(h, sizeof(struct nlmsgerr));
+                fake.size += h->nlmsg_len;
+        }
+        nft_batch_begin(&b, &n, TABLE);
+        nft_delete_table(&b, TABLE);
+        nft_delete_table(&b, TABLE);
+        return nft_batch_send(&b, NULL);
+}
+
+static void test_acknowledgements(void **state)
+{
+        (void)state;
+        assert_int_equal(confirmed((uint32_t[]){2, 3}, 2), 0);
+        assert_int_equal(confirmed((uint32_t[]){3, 2}, 2), 0);
+        assert_int_equal(confirmed((uint32_t[]){2, 3, 3}, 3), 0);
+        assert_int_equal(confirmed((uint32_t[]){2, 2}, 2), -ENOBUFS);
+        assert_int_equal(confirmed((uint32_t[]){2}, 1), -ENOBUFS);
+        assert_int_equal(confirmed((uint32_t[]){2, 8}, 2), -ENOBUFS);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_length_beyond_int),        cmocka_unit_test(test_answer_beyond_int),
-                cmocka_unit_test(test_chain_without_name),       cmocka_unit_test(test_chain_without_table),
-                cmocka_unit_test(test_comment_that_lies),        cmocka_unit_test(test_errors_that_are_none),
-                cmocka_unit_test(test_refusal_echoing_too_much), cmocka_unit_test(test_short_flags),
+                cmocka_unit_test(test_length_beyond_int),
+                cmocka_unit_test(test_answer_beyond_int),
+                cmocka_unit_test(test_chain_without_name),
+                cmocka_unit_test(test_chain_without_table),
+                cmocka_unit_test(test_comment_that_lies),
+                cmocka_unit_test(test_errors_that_are_none),
+                cmocka_unit_test(test_refusal_echoing_too_much),
+                cmocka_unit_test(test_short_flags),
+                cmocka_unit_test(test_a_bad_answer_is_asked_for_again),
+                cmocka_unit_test(test_answers_that_stay_bad),
+                cmocka_unit_test(test_an_acknowledgement_is_no_answer),
+                cmocka_unit_test(test_acknowledgements),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,8 @@ static struct {
         bool answer_in_done;  /* DUMP_ANSWER comes in the last message of the dump */
         bool keeps_destroyed; /* as kernels before 6.11 do with orphans */
         int dumps;
-        bool no_old_request; /* TCPDIAG_GETSOCK is unknown */
+        bool no_old_request;       /* TCPDIAG_GETSOCK is unknown */
+        int lose_dumps, cut_dumps; /* that many answers are lost, or without their end */
         struct inet_diag_req_v2 last_destroy;
         _Alignas(struct nlmsghdr) char queue[1 << 16];
         size_t queued;
@@ -154,6 +155,13 @@ ssize_t __wrap_mnl_socket_sendto(const struct mnl_socket *nl, const void *data, 
                         fake_dump(h);
         }
         h = data;
+        if (h->nlmsg_type != SOCK_DESTROY && fake.lose_dumps > 0) {
+                fake.lose_dumps--;
+                fake.queued = 0;
+        } else if (h->nlmsg_type != SOCK_DESTROY && fake.cut_dumps > 0) {
+                fake.cut_dumps--;
+                fake.queued -= 2;
+        }
         if (h->nlmsg_type == SOCK_DESTROY && fake.lose_acks > 0) {
                 fake.lose_acks--;
                 fake.queued = 0;
@@ -293,6 +301,41 @@ static void test_interrupted(void **state)
         assert_int_equal(n, 1);
 }
 
+/* Asked for again; in vain, it is said. */
+static void test_lost_dumps(void **state)
+{
+        uint64_t n = 0;
+
+        fake_socket(IPPROTO_TCP, ALICE, 1);
+        for (int cut = 0; cut < 2; cut++) {
+                int *harmed = cut ? &fake.cut_dumps : &fake.lose_dumps;
+
+                *harmed = 2;
+                n = 0;
+                assert_int_equal(sever_count(*state, wants_alice, NULL, &n), 0);
+                assert_int_equal(n, 1);
+                *harmed = 1000;
+                n = 7;
+                assert_int_equal(sever_count(*state, wants_alice, NULL, &n), cut ? -EBADMSG : -ETIMEDOUT);
+                assert_int_equal(n, 7);
+                *harmed = 0;
+        }
+}
+
+static void test_a_kernel_without_memory(void **state)
+{
+        struct sever_result r;
+
+        fake_socket(IPPROTO_TCP, ALICE, 1);
+        fake.dump_answer_protocol = IPPROTO_UDP;
+        fake.dump_answer = -ENOMEM;
+        assert_int_equal(sever_run(*state, 10, wants_alice, NULL, &r), -ENOMEM);
+        fake.dump_answer = 0;
+        assert_int_equal(sever_run(*state, 10, wants_alice, NULL, &r), 0);
+        assert_int_equal(r.left, 0);
+        assert_int_equal(fake.n, 0);
+}
+
 static void test_refused(void **state)
 {
         static const int answers[] = {-EPERM, -EOPNOTSUPP, -EINVAL};
@@ -421,10 +464,20 @@ static void test_open(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                ON_FAKE(test_plain),        ON_FAKE(test_interrupted), ON_FAKE(test_refused),
-                ON_FAKE(test_lost_acks),    ON_FAKE(test_kept_orphan), ON_FAKE(test_no_handler),
-                ON_FAKE(test_other_errors), ON_FAKE(test_raw),         cmocka_unit_test(test_open),
-                ON_FAKE(test_one_ack),      ON_FAKE(test_rounds),      ON_FAKE(test_tcp_families),
+                ON_FAKE(test_plain),
+                ON_FAKE(test_interrupted),
+                ON_FAKE(test_refused),
+                ON_FAKE(test_lost_acks),
+                ON_FAKE(test_kept_orphan),
+                ON_FAKE(test_no_handler),
+                ON_FAKE(test_other_errors),
+                ON_FAKE(test_raw),
+                cmocka_unit_test(test_open),
+                ON_FAKE(test_lost_dumps),
+                ON_FAKE(test_a_kernel_without_memory),
+                ON_FAKE(test_one_ack),
+                ON_FAKE(test_rounds),
+                ON_FAKE(test_tcp_families),
         };
 
         return cmocka_run_group_tests_name("sever-diag", tests, NULL, NULL);
