@@ -124,6 +124,8 @@ int lockdown_sync(struct lockdown *l)
 
         lockdown_relay_prepare(l);
         r = build_current(l, &new);
+        if (r == -ENOMEM) /* perhaps one allocation's, of many */
+                r = build_current(l, &new);
         if (r < 0)
                 set_problem(&l->kernel_problem, "the rules could not be built: %s", strerror(-r));
         else
@@ -213,8 +215,16 @@ static int do_count(struct sever *sever, struct sever_context *c, void *arg)
 void lockdown_sever(struct lockdown *l, struct sever_result *ret)
 {
         struct sever_result result = {0};
-        int r = with_context(l, do_sever, &result);
+        uint64_t destroyed = 0;
+        int r = -ENOMEM;
 
+        for (unsigned tries = 0; r < 0 && r != -EOPNOTSUPP && tries < SEVER_TRIES; tries++) {
+                result = (struct sever_result){0};
+                r = with_context(l, do_sever, &result);
+                destroyed += result.destroyed;
+        }
+        result.destroyed = destroyed;
+        l->unsevered = r < 0 && r != -EOPNOTSUPP;
         if (r < 0)
                 audit_log(LOG_ERR,
                           "%s: open connections could not all be cut: %s (new packets are refused all the "
@@ -268,6 +278,21 @@ static int engage_table(struct lockdown *l)
         return lockdown_sync(l);
 }
 
+/* It is said not to be in force: then nothing of it may be, whatever the kernel did and could not say. */
+static void withdraw(struct lockdown *l)
+{
+        _cleanup_free_ char *error = NULL;
+        int r = nft_delete(l->manager->nft, l->name, &error);
+
+        if (r < 0) {
+                audit_log(LOG_ALERT, "%s is not in force, but its rules could not be removed: %s", l->name,
+                          error ? error : strerror(-r));
+                return;
+        }
+        l->loaded = ruleset_free(l->loaded);
+        l->engaged = false;
+}
+
 int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *ret_severed)
 {
         int r;
@@ -280,6 +305,7 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
         r = engage_table(l);
         if (r < 0) {
                 l->order = NULL;
+                withdraw(l);
                 return r;
         }
         lockdown_sever(l, ret_severed);

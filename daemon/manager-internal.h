@@ -35,6 +35,7 @@
 /* What the kernel or the disk refused is tried again this often. */
 #define RETRY_INTERVAL (10 * USEC_PER_SEC)
 #define SEVER_ROUNDS 32
+#define SEVER_TRIES 3
 /* Everybody may ask for the status: other namespaces are not looked at again sooner than this. */
 #define NAMESPACES_INTERVAL (1 * USEC_PER_SEC)
 
@@ -78,6 +79,7 @@ struct lockdown {
         char *kernel_problem;     /* why the kernel does not hold what it should, or NULL */
         uint64_t failure_told_at; /* boot clock */
         char *frames_problem;     /* why frames are not refused at every device, or NULL */
+        bool unsevered;           /* connections could not all be cut: to be tried again */
         bool second_engaged;
         char *second_problem;    /* why the second lock is not in place as it should be, or NULL */
         struct dns_relay *relay; /* with DNS=ADDRESS */

@@ -231,6 +231,8 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
                         audit_log(LOG_NOTICE, "%s: their DNS is relayed again", l->name);
                 if (l->order && l->second_problem && !l->kernel_problem)
                         lockdown_second_sync(l);
+                if (l->order && l->unsevered)
+                        lockdown_sever(l, NULL);
                 lockdown_end_sessions(l); /* what did not die */
         }
         manager_retry_saving(m);
