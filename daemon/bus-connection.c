@@ -382,8 +382,7 @@ static int set_up_link(struct connection *c)
         if (r >= 0)
                 r = sd_bus_set_sender(c->link, LOCKDOWN_BUS_NAME);
         if (r >= 0)
-                r = sd_bus_add_object_vtable(c->link, &c->vtable, LOCKDOWN_BUS_PATH, LOCKDOWN_BUS_INTERFACE,
-                                             bus_vtable, c->bus);
+                r = bus_add_vtable(&c->link, &c->vtable, c->bus);
         if (r >= 0)
                 r = sd_bus_start(c->link);
         if (r >= 0 && setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &kept, sizeof(kept)) < 0)

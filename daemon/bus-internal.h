@@ -87,6 +87,10 @@ void system_bus_tell_change(struct system_bus *s, const char *profile, const cha
 /* ---- bus-methods.c ---- */
 
 extern const sd_bus_vtable bus_vtable[];
+
+/* Where one of its own allocations fails, libsystemd (252, 255) leaves a bus that it aborts on when it is
+ * freed, unless the same is added after all. Where that fails, too, *LINK is closed, leaked and NULL. */
+int bus_add_vtable(sd_bus **link, sd_bus_slot **ret, struct bus *b);
 /* Answers PEER's call M, or hands it to the manager. Returns as a bus handler. */
 int bus_handle(struct bus *b, sd_bus_message *m, const struct peer *peer, sd_bus_error *error);
 /* Nobody is left to be told of the calls that the manager still has. */

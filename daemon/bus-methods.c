@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "audit.h"
 #include "bus-internal.h"
+#include "operation.h"
 #include "timespan.h"
 
 #include <errno.h>
@@ -57,19 +58,25 @@ static void call_answered(struct call *call, int replied)
                 connection_review(c);
 }
 
-static void on_done(void *userdata, const struct outcome *outcome)
+static int answer(struct call *call, const struct outcome *outcome)
 {
-        struct call *call = userdata;
         _cleanup_free_ char *text = NULL;
-        int r;
 
         if (!outcome->error && !outcome->text)
                 text = json_dumps(outcome->reply, JSON_COMPACT);
         if (!outcome->error && (text || outcome->text))
-                r = sd_bus_reply_method_return(call->message, "s", text ? text : outcome->text);
-        else
-                r = sd_bus_reply_method_errorf(call->message, outcome->error ? outcome->error : ERROR_FAILED,
-                                               "%s", outcome->message ? outcome->message : "out of memory");
+                return sd_bus_reply_method_return(call->message, "s", text ? text : outcome->text);
+        return sd_bus_reply_method_errorf(call->message, outcome->error ? outcome->error : ERROR_FAILED, "%s",
+                                          outcome->message ? outcome->message : NO_MEMORY_TO_ANSWER);
+}
+
+static void on_done(void *userdata, const struct outcome *outcome)
+{
+        struct call *call = userdata;
+        int r = answer(call, outcome);
+
+        if (r < 0)
+                r = answer(call, outcome); /* it may have been one allocation's want of memory */
         if (call->bus)
                 call_answered(call, r);
         sd_bus_message_unref(call->message);

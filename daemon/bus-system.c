@@ -275,8 +275,7 @@ static int set_up(struct system_bus *s)
         if (r >= 0)
                 r = sd_bus_add_filter(s->link, &s->filter, on_message, s);
         if (r >= 0)
-                r = sd_bus_add_object_vtable(s->link, &s->vtable, LOCKDOWN_BUS_PATH, LOCKDOWN_BUS_INTERFACE,
-                                             bus_vtable, s->bus);
+                r = bus_add_vtable(&s->link, &s->vtable, s->bus);
         if (r >= 0)
                 r = sd_bus_start(s->asking);
         if (r >= 0)

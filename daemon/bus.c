@@ -168,6 +168,18 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t revents, 
         return 0;
 }
 
+int bus_add_vtable(sd_bus **link, sd_bus_slot **ret, struct bus *b)
+{
+        int r = -ENOMEM;
+
+        for (unsigned tries = 0; r == -ENOMEM && tries < 3; tries++)
+                r = sd_bus_add_object_vtable(*link, ret, LOCKDOWN_BUS_PATH, LOCKDOWN_BUS_INTERFACE,
+                                             bus_vtable, b);
+        if (r < 0)
+                sd_bus_close(TAKE_PTR(*link));
+        return r;
+}
+
 static void on_changed(void *userdata, const char *profile, const char *state)
 {
         struct bus *b = userdata;

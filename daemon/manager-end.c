@@ -63,7 +63,7 @@ void manager_lift(struct manager *m, const char *profile, const char *reason, co
         int r = 0;
 
         if (!lifted || !not_in_force || !warnings) {
-                operation_fail(&op, ERROR_FAILED, "out of memory");
+                operation_fail(&op, ERROR_FAILED, NO_MEMORY);
                 return;
         }
         if (!profile)

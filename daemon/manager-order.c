@@ -46,12 +46,12 @@ static void drop_if_unused(struct lockdown *l)
 static void fail(struct order_op *o, struct lockdown *l, const char *error, const char *sentence)
 {
         struct operation op = o->op;
-        _cleanup_free_ char *kept = strdup(sentence ? sentence : "out of memory"); /* may be L's own text */
+        _cleanup_free_ char *kept = strdup(sentence ? sentence : NO_MEMORY); /* may be L's own text */
 
         order_op_free(o);
         if (l)
                 drop_if_unused(l);
-        operation_fail(&op, error, "%s", kept ? kept : "out of memory");
+        operation_fail(&op, error, "%s", kept ? kept : NO_MEMORY);
 }
 
 /* ---- the reply ---- */
@@ -439,12 +439,16 @@ static void order_begin(struct lockdown *l, const struct order_request *request,
         if (!o) {
                 drop_if_unused(l);
                 operation_fail(&(struct operation){.done = done, .userdata = userdata}, ERROR_FAILED,
-                               "out of memory");
+                               NO_MEMORY);
                 return;
         }
         o->l = l;
         o->manager = l->manager;
         o->name = strdup(l->name);
+        if (!o->name) {
+                fail(o, l, ERROR_FAILED, NO_MEMORY);
+                return;
+        }
         if (!l->have_members || (o->dry_run && lockdown_stale(l))) {
                 lockdown_refresh(l, on_resolved, o);
                 return;
@@ -499,7 +503,7 @@ static void order_adhoc(struct manager *m, const struct order_request *request, 
         struct lockdown *l = NULL;
 
         if (p->name[0] == '\0' && choose_name(m, p) < 0) {
-                operation_fail(&op, ERROR_FAILED, "out of memory");
+                operation_fail(&op, ERROR_FAILED, NO_MEMORY);
                 return;
         }
         l = manager_find(m, p->name);
@@ -514,7 +518,7 @@ static void order_adhoc(struct manager *m, const struct order_request *request, 
         }
         l = manager_add(m, p, false);
         if (!l) {
-                operation_fail(&op, ERROR_FAILED, "out of memory");
+                operation_fail(&op, ERROR_FAILED, NO_MEMORY);
                 return;
         }
         order_begin(l, request, caller, done, userdata);

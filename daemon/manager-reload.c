@@ -313,7 +313,7 @@ void manager_reload(struct manager *m, const struct caller *caller, manager_done
         }
         o = calloc(1, sizeof(*o));
         if (!o) {
-                operation_fail(&op, ERROR_FAILED, "out of memory");
+                operation_fail(&op, ERROR_FAILED, NO_MEMORY);
                 return;
         }
         o->op = op;

@@ -10,7 +10,7 @@ void operation_reply(const struct operation *op, json_t *document)
         struct outcome outcome = {.reply = document};
 
         if (!document) {
-                operation_fail(op, ERROR_FAILED, "out of memory");
+                operation_fail(op, ERROR_FAILED, NO_MEMORY_TO_ANSWER);
                 return;
         }
         op->done(op->userdata, &outcome);

@@ -8,6 +8,11 @@
 #include "manager.h"
 #include "protocol.h"
 
+/* Before anything was done, and afterwards. */
+#define NO_MEMORY "lockdownd is out of memory, nothing was changed: try again"
+#define NO_MEMORY_TO_ANSWER \
+        "lockdownd is out of memory for an answer: lockdownctl status says what is in force now"
+
 struct operation {
         manager_done_t done;
         void *userdata;

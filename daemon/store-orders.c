@@ -39,11 +39,21 @@ const char *history_name_id(const char *name)
 
 /* ---- saving ---- */
 
-static int save(struct store *s, enum store_dir dir, const char *name, const struct order *o)
+static char *order_text(const struct order *o)
 {
         _cleanup_json_ json_t *j = order_to_json(o);
-        _cleanup_free_ char *text = j ? json_dumps(j, JSON_INDENT(2)) : NULL;
 
+        return j ? json_dumps(j, JSON_INDENT(2)) : NULL;
+}
+
+/* Want of memory may have been one allocation's, of many: once more, rather than to have an order in force
+ * that is not on disk. */
+static int save(struct store *s, enum store_dir dir, const char *name, const struct order *o)
+{
+        _cleanup_free_ char *text = order_text(o);
+
+        if (!text)
+                text = order_text(o);
         if (!text)
                 return -ENOMEM;
         if (strlen(text) > ORDER_SIZE_MAX)
