@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "output.h"
 #include "cleanup.h"
+#include "json-text.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -85,7 +86,7 @@ int output_show(const char *text, bool pager)
 int output_json(const json_t *document)
 {
         size_t layout = isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
-        _cleanup_free_ char *text = json_dumps(document, layout);
+        _cleanup_free_ char *text = json_text(document, layout);
 
         if (!text)
                 return -ENOMEM;

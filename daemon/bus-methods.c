@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "audit.h"
 #include "bus-internal.h"
+#include "json-text.h"
 #include "operation.h"
 #include "timespan.h"
 
@@ -63,7 +64,7 @@ static int answer(struct call *call, const struct outcome *outcome)
         _cleanup_free_ char *text = NULL;
 
         if (!outcome->error && !outcome->text)
-                text = json_dumps(outcome->reply, JSON_COMPACT);
+                text = json_text(outcome->reply, JSON_COMPACT);
         if (!outcome->error && (text || outcome->text))
                 return sd_bus_reply_method_return(call->message, "s", text ? text : outcome->text);
         return sd_bus_reply_method_errorf(call->message, outcome->error ? outcome->error : ERROR_FAILED, "%s",

@@ -2,6 +2,7 @@
 
 /* Orders in force and finished ones, a file each: what the files are called, writing and reading one. */
 
+#include "json-text.h"
 #include "store-internal.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +44,7 @@ static char *order_text(const struct order *o)
 {
         _cleanup_json_ json_t *j = order_to_json(o);
 
-        return j ? json_dumps(j, JSON_INDENT(2)) : NULL;
+        return j ? json_text(j, JSON_INDENT(2)) : NULL;
 }
 
 /* Want of memory may have been one allocation's, of many: once more, rather than to have an order in force

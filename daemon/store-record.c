@@ -2,6 +2,7 @@
 
 /* Keeping the record of finished orders within bounds: what is removed, and the note that it was. */
 
+#include "json-text.h"
 #include "store-internal.h"
 #include <dirent.h>
 #include <errno.h>
@@ -31,7 +32,7 @@ static int save_removed(struct store *s)
         j = json_pack("{s:i, s:I, s:I, s:I, s:O}", "version", REMOVED_VERSION, "orders",
                       (json_int_t)n->orders, "from", (json_int_t)n->from, "until", (json_int_t)n->until,
                       "removing", names);
-        text = j ? json_dumps(j, JSON_INDENT(2)) : NULL;
+        text = j ? json_text(j, JSON_INDENT(2)) : NULL;
         if (!text)
                 return -ENOMEM;
         r = file_replace(s->fds[DIR_RECORD], REMOVED_NAME, text, strlen(text));

@@ -2,7 +2,7 @@
 
 /* An order is not left unsaved because one allocation, of the many that it takes, found no memory. */
 
-// wrap: json_dumps
+// wrap: json_text
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,12 +15,12 @@
 
 static unsigned fail;
 
-char *__real_json_dumps(const json_t *json, size_t flags);
-char *__wrap_json_dumps(const json_t *json, size_t flags);
-char *__wrap_json_dumps(const json_t *json, size_t flags)
+char *__real_json_text(const json_t *json, size_t flags);
+char *__wrap_json_text(const json_t *json, size_t flags);
+char *__wrap_json_text(const json_t *json, size_t flags)
 {
         if (fail == 0)
-                return __real_json_dumps(json, flags);
+                return __real_json_text(json, flags);
         fail--;
         return NULL;
 }

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_JSON_TEXT_H
+#define LOCKDOWN_JSON_TEXT_H
+
+#include <jansson.h>
+
+/* The whole text of DOCUMENT (the caller frees), or NULL when out of memory. jansson's json_dumps() leaves a
+ * piece out, and says nothing, if it finds no memory to grow its text in the middle of an object's key
+ * (2.14). */
+char *json_text(const json_t *document, size_t flags);
+
+#endif
