@@ -3,6 +3,13 @@
 
 #include <stdlib.h>
 
+json_t *json_from_text(const char *text, size_t size, json_error_t *error)
+{
+        json_t *document = json_loadb(text, size, JSON_REJECT_DUPLICATES, error);
+
+        return document ? document : json_loadb(text, size, JSON_REJECT_DUPLICATES, error);
+}
+
 char *json_text(const json_t *document, size_t flags)
 {
         size_t size = json_dumpb(document, NULL, 0, flags);

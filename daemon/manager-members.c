@@ -370,6 +370,8 @@ void manager_refresh_access(struct manager *m)
         for (enum right right = 0; right < _RIGHT_MAX; right++) {
                 int r = refresh_right(m, right, configured[right]);
 
+                if (r == -ENOMEM) /* until it is known, nobody has the right, not even root */
+                        r = refresh_right(m, right, configured[right]);
                 if (r < 0)
                         audit_log(LOG_WARNING, "the users and groups of [Access] could not be looked up: %s",
                                   strerror(-r));

@@ -284,6 +284,19 @@ static int sort_out_tables(struct manager *m, const struct config *c, char **ret
         return 0;
 }
 
+/* For want of memory nobody goes without the orders there are: sooner the daemon is started once more. */
+static int load_orders(struct manager *m, struct order ***ret, size_t *ret_n, struct problems *problems,
+                       char **ret_error)
+{
+        int r = -ENOMEM;
+
+        for (unsigned tries = 0; r == -ENOMEM && tries < 3; tries++)
+                r = store_load_orders(m->store, ret, ret_n, problems);
+        if (r == -ENOMEM)
+                set_problem(ret_error, "there is no memory to read the saved orders");
+        return r;
+}
+
 static int restore_all(struct manager *m, const struct config *c, char **ret_error)
 {
         _cleanup_problems_ struct problems problems = {0};
@@ -303,7 +316,11 @@ static int restore_all(struct manager *m, const struct config *c, char **ret_err
                         nft_tables_free(tables, n_tables);
                         return -EBUSY;
                 }
-        r = store_load_orders(m->store, &orders, &n_orders, &problems);
+        r = load_orders(m, &orders, &n_orders, &problems, ret_error);
+        if (r == -ENOMEM) {
+                nft_tables_free(tables, n_tables);
+                return r;
+        }
         if (r < 0) /* go on: what the kernel holds is still taken over */
                 audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "the saved orders could not be read: %s",
                       strerror(-r));
@@ -323,6 +340,11 @@ static struct config *load_config(struct manager *m)
         struct config *c = NULL;
         int r = config_load_trusted(m->configuration_dir, &c, &problems);
 
+        if (r < 0) { /* nothing is called a mistake that is not one the second time: there may have been no
+                        memory */
+                problems_clear(&problems);
+                r = config_load_trusted(m->configuration_dir, &c, &problems);
+        }
         if (r >= 0)
                 return c;
         for (size_t i = 0; i < problems.n; i++)

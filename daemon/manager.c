@@ -345,9 +345,16 @@ static void watch_devices(struct manager *m)
 
 static void open_second_lock(struct manager *m)
 {
+        const char *no_sender;
         int r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
-        const char *no_sender = r >= 0 ? second_lock_no_sender(m->second) : NULL;
 
+        /* What an earlier daemon put on could not be taken off without it; and libbpf has other words for it
+         * when it finds no memory. */
+        if (r < 0) {
+                set_problem(&m->second_problem, NULL);
+                r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
+        }
+        no_sender = r >= 0 ? second_lock_no_sender(m->second) : NULL;
         if (no_sender)
                 audit_log(LOG_NOTICE,
                           "the second lock judges packets, but not who sends through a socket that somebody "

@@ -107,11 +107,18 @@ static int try_table(struct nft *n, uint32_t flags, char **ret_error)
         return nft_batch_send(&b, ret_error);
 }
 
+/* For as long as the daemon lives what it has is decided by what it is told here: one bad answer, or a moment
+ * without memory, is not to be taken for an old kernel. */
+#define TRIALS 3
+
 /* Owned but not persistent, a table would die with the daemon and set everybody free: both or none. */
 static int find_flags(struct nft *n, char **ret_error)
 {
         const uint32_t both = NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST;
-        int r = OWNED_TABLES ? try_table(n, both, NULL) : -EOPNOTSUPP;
+        int r = -EOPNOTSUPP;
+
+        for (unsigned i = 0; OWNED_TABLES && r != 0 && i < TRIALS; i++)
+                r = try_table(n, both, NULL);
 
         if (r == 0) {
                 n->table_flags = both;
@@ -144,8 +151,13 @@ static int try_frames(struct nft *n, char **ret_error)
 static int find_frames(struct nft *n)
 {
         _cleanup_free_ char *error = NULL;
-        int r = try_frames(n, &error);
+        int r = -EOPNOTSUPP;
 
+        for (unsigned i = 0; r != 0 && i < TRIALS; i++) {
+                free(error);
+                error = NULL;
+                r = try_frames(n, &error);
+        }
         if (r == 0 || r == -ENOMEM)
                 return r;
         if (asprintf(&n->no_frames,

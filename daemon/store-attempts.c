@@ -2,6 +2,7 @@
 
 /* The record of attempts: one line each, so that a record of a hundred thousand stays small and greppable. */
 
+#include "json-text.h"
 #include "store-internal.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -155,7 +156,7 @@ int store_load_attempts(struct store *s, const char *id, struct attempts *ret)
                 return r;
         r = file_read(s->fds[DIR_ATTEMPTS], name, ATTEMPTS_SIZE_MAX, &text, &size, &why);
         if (r == 0) {
-                j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+                j = json_from_text(text, size, &error);
                 if (j)
                         r = attempts_from_json(j, ret);
                 else

@@ -83,7 +83,7 @@ int history_next(struct history *h, struct order **ret, struct problems *problem
         return store_load_file(h->store, DIR_HISTORY, name, ret, problems);
 }
 
-int store_load_finished(struct store *s, const char *id, struct order **ret)
+static int load_finished(struct store *s, const char *id, struct order **ret)
 {
         _cleanup_problems_ struct problems problems = {0}; /* told when the whole history is read */
         char **names;
@@ -98,4 +98,12 @@ int store_load_finished(struct store *s, const char *id, struct order **ret)
                         found = store_load_file(s, DIR_HISTORY, names[i], ret, &problems);
         names_free(names, n);
         return found < 0 ? found : found == 0 ? -ENOENT : 0;
+}
+
+/* Who asks takes an order that is not found for one that has not ended. */
+int store_load_finished(struct store *s, const char *id, struct order **ret)
+{
+        int r = load_finished(s, id, ret);
+
+        return r == -ENOMEM ? load_finished(s, id, ret) : r;
 }

@@ -94,14 +94,14 @@ int store_take_back_end(struct store *s, const struct order *o, uint64_t ended_a
 /* ---- loading ---- */
 
 /* -EBADMSG with the reason in RET_WHY. */
-static int parse_order(const char *text, size_t size, struct order **ret, char **ret_why)
+static int parse_once(const char *text, size_t size, struct order **ret, char **ret_why)
 {
         _cleanup_problems_ struct problems problems = {0};
         _cleanup_json_ json_t *j = NULL;
         json_error_t error;
         int r;
 
-        j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+        j = json_from_text(text, size, &error);
         if (!j && json_error_code(&error) == json_error_out_of_memory)
                 return -ENOMEM;
         if (!j)
@@ -117,6 +117,19 @@ static int parse_order(const char *text, size_t size, struct order **ret, char *
         if (r == -ENOMEM)
                 *ret_why = NULL;
         return r;
+}
+
+/* A file is not called damaged, and an order with it lost, because there was no memory to read it: jansson
+ * says so of some of its allocations only, and of the others that the text is wrong. */
+static int parse_order(const char *text, size_t size, struct order **ret, char **ret_why)
+{
+        int r = parse_once(text, size, ret, ret_why);
+
+        if (r != -EBADMSG && r != -ENOMEM)
+                return r;
+        free(*ret_why);
+        *ret_why = NULL;
+        return parse_once(text, size, ret, ret_why);
 }
 
 /* Does the file say what its name says? */

@@ -72,7 +72,7 @@ static int read_removed(struct store *s, const char *text, size_t size)
         json_error_t error;
         json_t *names;
         int version, r = -EBADMSG;
-        _cleanup_json_ json_t *j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+        _cleanup_json_ json_t *j = json_from_text(text, size, &error);
 
         if (json_unpack(j, "{s:i, s:I, s:I, s:I, s:o}", "version", &version, "orders", &orders, "from", &from,
                         "until", &until, "removing", &names) == 0 &&

@@ -9,4 +9,9 @@
  * (2.14). */
 char *json_text(const json_t *document, size_t flags);
 
+/* The document in TEXT, no key twice; NULL with the reason in ERROR. That it is out of memory jansson says of
+ * some of its allocations only, and of the others that the text is wrong: so nothing is called wrong that is
+ * not so twice. */
+json_t *json_from_text(const char *text, size_t size, json_error_t *error);
+
 #endif

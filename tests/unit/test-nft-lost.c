@@ -139,6 +139,26 @@ static void test_each_answer(void **state)
         assert_true(n > 20);
 }
 
+/* What this kernel can do is not mistaken for less. */
+static void test_open(void **state)
+{
+        struct fixture *f = *state;
+        bool reached = true;
+
+        need_kernel(f);
+        for (unsigned n = 1; reached; n++) {
+                struct nft *other = NULL;
+
+                left = n;
+                assert_int_equal(nft_open(&other, NULL), 0);
+                reached = left == 0;
+                left = 0;
+                assert_int_equal(nft_owns_tables(other), nft_owns_tables(f->nft));
+                assert_int_equal(nft_why_no_frames(other) != NULL, nft_why_no_frames(f->nft) != NULL);
+                nft_close(other);
+        }
+}
+
 /* libnftnl's, too. */
 static void fail_each(struct fixture *f, enum state before, enum state after,
                       int (*change)(struct fixture *, char **))
@@ -172,7 +192,8 @@ static void test_each_allocation(void **state)
 
 int main(void)
 {
-        const struct CMUnitTest tests[] = {TEST(test_each_answer), TEST(test_each_allocation)};
+        const struct CMUnitTest tests[] = {TEST(test_open), TEST(test_each_answer),
+                                           TEST(test_each_allocation)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
