@@ -139,6 +139,13 @@ $(B)/tests/bench/rules: tests/bench/rules.c $(DAEMON_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,BENCH $<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@
 
+# What the daemon is played with that finds no memory, or hears something else from netlink. Not sanitized: it stands before
+# the allocator itself.
+$(B)/tests/faults/interpose.so: tests/faults/interpose.c $(B)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 $(OPT) $(WARNINGS) -fPIC -fno-builtin -shared $< -ldl -o $@
+
 # A unit test names the functions it wraps in a comment "// wrap: name name".
 $(B)/tests/unit/test-ctl-%: $(B)/tests/unit/test-ctl-%.o $(CTL_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
@@ -188,7 +195,7 @@ check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
-	@tools/check --logs '$(B)/check' --beside fuzz unit sanitize system leaks bench-quick boot -- \
+	@tools/check --logs '$(B)/check' --beside fuzz unit sanitize system interposed leaks bench-quick boot -- \
 		$(MAKE) --no-print-directory B='$(B)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_SEED='$(or $(SEED),1)'
 
 # Hours. SEED=N in its environment or on its command line repeats what another run did.
@@ -198,7 +205,7 @@ check-long: ## as root: the same with everything that `make check` only samples;
 
 ## Single kinds of tests
 .PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system leaks compare boot \
-        vm bench bench-quick
+        interposed vm bench bench-quick
 unit-programs: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## unit tests, golden ones included
 	@tools/unit-tests $(UNIT_BIN)
@@ -241,6 +248,8 @@ fuzz: ## what reads bytes from elsewhere, with libFuzzer: FUZZ_SECONDS (60) each
 
 system: all $(B)/tests/lockdownd-unowned $(B)/tests/lockdownd-blind $(B)/tests/lockdownd-no-frames ## as root: the daemon and real packets in network namespaces
 	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run
+interposed: all $(B)/tests/lockdownd-unowned $(B)/tests/faults/interpose.so ## as root: the daemon short of memory, and with bad answers of netlink's
+	@BUILD='$(abspath $(B))' tests/faults/interposed
 leaks: all $(B)/tests/lockdownd-unowned ## as root: every way out there is, played against the daemon, and a table of what arrived
 	@BUILD='$(abspath $(B))' tests/leaks/run
 compare: all $(B)/tests/lockdownd-unowned ## as root: the same, with other tools' locks beside it (those that are installed)
