@@ -202,11 +202,11 @@ static int put_in_force(struct order_op *o)
         /* What ends by itself unless confirmed needs no yes. */
         if (r >= 0 && !o->yes && o->confirm_within == 0 && (o->foot = lockdown_own_foot(l, o->caller.pid)))
                 return -ECANCELED;
-        if (r >= 0)
-                r = lockdown_engage(l, order, &o->severed);
         if (r < 0)
                 return r;
-        order = NULL; /* L's now */
+        if (lockdown_engage(l, order, &o->severed) < 0)
+                return -EIO; /* kernel_problem says why; the other errors are the request's */
+        order = NULL;        /* L's now */
         lockdown_spare_caller(l, o->caller.pid);
         lockdown_end_sessions(l);
         journal_order(o);

@@ -27,6 +27,9 @@ static void note_outcome(struct lockdown *l)
 
         clock_now(&now);
         if (!lockdown_trouble(l)) {
+                if (l->alarmed)
+                        audit(AUDIT_REPAIRED, LOG_NOTICE, l->order, NULL, "%s holds as it should again",
+                              l->name);
                 l->verified_at = now.realtime;
                 l->alarmed = false;
                 return;

@@ -41,6 +41,16 @@ static struct nftnl_expr *loader(struct writer *w, const char *name)
         return expression(w, name);
 }
 
+/* libnftnl copies the text, and where it finds no memory for that leaves it out; the kernel would call the
+ * rule wrong.
+ */
+static void set_text(struct writer *w, struct nftnl_expr *e, uint16_t attribute, const char *text)
+{
+        nftnl_expr_set_str(e, attribute, text);
+        if (!nftnl_expr_is_set(e, attribute) || !nftnl_expr_get_str(e, attribute))
+                w->failed = true;
+}
+
 /* Registers are counted in words of four bytes; the kernel calls each fourth by the name of the old, wide
  * one. */
 static uint32_t reg(size_t word)
@@ -461,7 +471,7 @@ static void write_lookup(struct writer *w, const struct rs_statement *s)
         if (!e)
                 return;
         nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, reg(0));
-        nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, rs_set_info(s->set)->name);
+        set_text(w, e, NFTNL_EXPR_LOOKUP_SET, rs_set_info(s->set)->name);
         nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, s->op == OP_NEQ ? NFT_LOOKUP_F_INV : 0);
 }
 
@@ -475,7 +485,7 @@ static void write_record(struct writer *w, const struct rs_statement *s)
                 return;
         nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SREG_KEY, reg(0));
         nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
-        nftnl_expr_set_str(e, NFTNL_EXPR_DYNSET_SET_NAME, rs_set_info(s->set)->name);
+        set_text(w, e, NFTNL_EXPR_DYNSET_SET_NAME, rs_set_info(s->set)->name);
 }
 
 static void write_count(struct writer *w, enum rs_counter_id counter)
@@ -485,7 +495,7 @@ static void write_count(struct writer *w, enum rs_counter_id counter)
         if (!e)
                 return;
         nftnl_expr_set_u32(e, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
-        nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, rs_counter_name(counter));
+        set_text(w, e, NFTNL_EXPR_OBJREF_IMM_NAME, rs_counter_name(counter));
 }
 
 static void write_verdict(struct writer *w, const struct rs_statement *s)
@@ -501,7 +511,7 @@ static void write_verdict(struct writer *w, const struct rs_statement *s)
         nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
         nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdicts[s->verdict]);
         if (s->verdict == VERDICT_JUMP || s->verdict == VERDICT_GOTO)
-                nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, rs_chain_info(s->chain)->name);
+                set_text(w, e, NFTNL_EXPR_IMM_CHAIN, rs_chain_info(s->chain)->name);
 }
 
 static void write_reject(struct writer *w, uint32_t type, uint8_t code)

@@ -53,13 +53,18 @@ void *realloc(void *old, size_t size)
 
 #endif
 
+/* A test that needs it begins with this. */
+static void need_failing_allocator(void)
+{
+        if (ALLOCATIONS_FAIL)
+                return;
+        print_message("skipped: the sanitizer has an allocator of its own\n");
+        skip();
+}
+
 /* From now on the NUMBER-th allocation fails. */
 static void ask_to_fail(unsigned number)
 {
-        if (!ALLOCATIONS_FAIL) {
-                print_message("skipped: the sanitizer has an allocator of its own\n");
-                skip();
-        }
         allocations_left = number;
 }
 

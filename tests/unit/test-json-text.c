@@ -31,11 +31,14 @@ static json_t *document(void)
 
 static void test_each_allocation(void **state)
 {
-        _cleanup_json_ json_t *d = document(), *again = NULL;
-        _cleanup_free_ char *whole = json_text(d, JSON_INDENT(2));
+        _cleanup_json_ json_t *d = NULL, *again = NULL;
+        _cleanup_free_ char *whole = NULL;
         bool reached = true;
 
         (void)state;
+        need_failing_allocator();
+        d = document();
+        whole = json_text(d, JSON_INDENT(2));
         assert_non_null(whole);
         again = json_loads(whole, 0, NULL);
         assert_true(json_equal(d, again));

@@ -183,17 +183,44 @@ static void fail_each(struct fixture *f, enum state before, enum state after,
 
 static void test_each_allocation(void **state)
 {
-        struct fixture *f = begin(state, "staff");
+        struct fixture *f;
 
+        need_failing_allocator();
+        f = begin(state, "staff");
         fail_each(f, STAGED, ENGAGED, engage);
         fail_each(f, ENGAGED, STAGED, disengage);
         fail_each(f, STAGED, GONE, delete);
 }
 
+/* Want of memory is never handed to the kernel, which would call it a mistake of ours. */
+static void test_rules_without_memory(void **state)
+{
+        struct fixture *f;
+
+        need_failing_allocator();
+        f = begin(state, "staff");
+        for (unsigned i = 0; i < _CHAIN_MAX; i++)
+                for (size_t k = 0; k < f->r->chains[i].n; k++) {
+                        bool reached = true;
+
+                        for (unsigned n = 1; reached; n++) {
+                                struct nftnl_rule *rule;
+
+                                ask_to_fail(n);
+                                rule = nft_rule_new(NFPROTO_INET, ruleset_table(f->r), rs_chain_info(i)->name,
+                                                    &f->r->chains[i].rules[k]);
+                                reached = has_failed();
+                                assert_int_equal(rule == NULL, reached);
+                                if (rule)
+                                        nftnl_rule_free(rule);
+                        }
+                }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {TEST(test_open), TEST(test_each_answer),
-                                           TEST(test_each_allocation)};
+                                           TEST(test_rules_without_memory), TEST(test_each_allocation)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

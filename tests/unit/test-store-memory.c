@@ -47,9 +47,11 @@ static void test_a_save_is_tried_again(void **state)
 static void test_an_ended_order_is_found(void **state)
 {
         struct fixture *f = *state;
-        _cleanup_(order_freep) struct order *o = make_order(1);
+        _cleanup_(order_freep) struct order *o = NULL;
         bool reached = true;
 
+        need_failing_allocator();
+        o = make_order(1);
         finish(o, T0 + 10);
         assert_int_equal(store_save_order(f->store, o), 0);
         for (unsigned n = 1; reached; n++) {
@@ -69,6 +71,7 @@ static void test_orders_are_loaded(void **state)
         struct fixture *f = *state;
         bool reached = true;
 
+        need_failing_allocator();
         save_new(f, 1);
         for (unsigned n = 1; reached; n++) {
                 _cleanup_loaded_ struct loaded l = {0};
