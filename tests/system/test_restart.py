@@ -57,6 +57,15 @@ def test_killed_it_leaves_the_block_and_comes_back_to_it(own):
     assert not any(own.tables().values())
 
 
+def test_watchdog_does_not_count_the_start(own):
+    """A slow start (a busy or emulated machine, a slow disk) is not to be killed before the orders are in force."""
+    own.daemon.end()
+    own.wrapper = ("env", "WATCHDOG_USEC=30000000")
+    own.start()
+    messages = wait_for(lambda: "WATCHDOG=1" in own.daemon.messages() and own.daemon.messages(), 10.0, "WATCHDOG=1")
+    assert messages.index("READY=1") < messages.index("WATCHDOG=1"), messages
+
+
 def test_not_a_packet_between_death_and_adoption(own):
     """A member who never stops trying gets nothing out while the daemon is killed and started three times."""
     own.do("order", "staff")
