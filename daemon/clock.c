@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/timerfd.h>
+#include <sys/timex.h>
 #include <systemd/sd-id128.h>
 #include <time.h>
 
@@ -23,6 +24,14 @@ static uint64_t read_clock(clockid_t id)
         return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
+/* What an NTP or PTP daemon told the kernel, which takes it back when it has heard nothing for hours. */
+static bool is_synchronized(void)
+{
+        struct timex t = {0}; /* changes nothing */
+
+        return adjtimex(&t) >= 0 && !(t.status & STA_UNSYNC);
+}
+
 void clock_now(struct now *ret)
 {
         sd_id128_t boot = SD_ID128_NULL;
@@ -31,6 +40,7 @@ void clock_now(struct now *ret)
         ret->realtime = read_clock(CLOCK_REALTIME);
         ret->boottime = read_clock(CLOCK_BOOTTIME);
         sd_id128_to_string(boot, ret->boot_id);
+        ret->synchronized = is_synchronized();
 }
 
 /* A timer that never fires but is cancelled (ECANCELED on read) when the clock is set. */

@@ -7,7 +7,8 @@
 #include "order.h"
 #include <systemd/sd-event.h>
 
-/* What the clocks say now. The boot id is all zeros where the kernel does not tell it. */
+/* What the clocks say now. The boot id is all zeros where the kernel does not tell it, and a kernel that does
+ * not say whether the clock is synchronized is taken to have one that is not. */
 void clock_now(struct now *ret);
 
 /* Calls CALLBACK each time somebody sets the wall clock (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). The

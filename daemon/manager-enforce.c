@@ -456,9 +456,10 @@ void lockdown_arm_expiry(struct lockdown *l)
         to_confirm = order_confirm_remaining(o, &now);
         if (o->end == END_NEVER && to_confirm == UINT64_MAX)
                 return;
-        /* a duration on the clock that no step moves, a point in time on the wall clock; as long as it waits
-         * for being confirmed, whatever comes first, and what is left is armed with the confirmation */
-        if (o->end != END_UNTIL || to_confirm < order_remaining(o, &now))
+        /* a duration on the clock that no step moves, a point in time on the wall clock if that is believed;
+         * as long as it waits for being confirmed, whatever comes first, and what is left is armed with the
+         * confirmation */
+        if (o->end != END_UNTIL || !now.synchronized || to_confirm < order_remaining(o, &now))
                 r = sd_event_add_time(l->manager->event, &l->expiry, CLOCK_BOOTTIME,
                                       now.boottime + (to_confirm < order_remaining(o, &now)
                                                               ? to_confirm

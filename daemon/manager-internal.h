@@ -231,6 +231,14 @@ typedef void (*lockdown_tried_t)(void *userdata, struct lockdown *l, enum trial_
 void lockdown_try(struct lockdown *l, lockdown_tried_t callback, void *userdata);
 void lockdown_forget_trial(struct lockdown *l); /* without a callback */
 
+/* ---- manager-time.c ---- */
+/* Reckons ends anew where the clock has become one that can be believed; STEPPED: it was set as well. */
+void manager_follow_clock(struct manager *m, bool stepped);
+/* Why L's order may end later than the clock says, and when: a sentence, the caller's to free; or NULL. */
+char *lockdown_clock_doubt(const struct lockdown *l);
+/* How long they have been in force goes to disk, for the next boot. */
+void manager_save_times(struct manager *m);
+
 /* ---- manager-seen.c ---- */
 /* An order came into force: looks for people it covers without knowing it, until none goes by groups. */
 void manager_watch_owners(struct manager *m);

@@ -102,9 +102,13 @@ static const char *about_room(int r)
 static int save_in_force(struct lockdown *l)
 {
         struct manager *m = l->manager;
-        int r = l->taken_back ? store_take_back_end(m->store, l->order, l->taken_back)
-                              : store_save_order(m->store, l->order);
+        struct now now;
+        int r;
 
+        clock_now(&now);
+        order_seen(l->order, &now);
+        r = l->taken_back ? store_take_back_end(m->store, l->order, l->taken_back)
+                          : store_save_order(m->store, l->order);
         if (r >= 0)
                 l->taken_back = 0;
         if (r >= 0 && l->have_members && !members_stand_on_disk(l))

@@ -119,7 +119,8 @@ static const struct nft_table *find_table(const struct nft_table *tables, size_t
         return NULL;
 }
 
-/* Its time passed while nobody looked: it is over, and never enforced for a packet more. */
+/* Its time passed while nobody looked, by a clock that is believed: it is over, and never enforced for a
+ * packet more. */
 static void expire(struct manager *m, struct order *o, const struct nft_table *table, const struct now *now)
 {
         _cleanup_free_ char *error = NULL;
@@ -164,6 +165,7 @@ static void restore_order(struct manager *m, struct order *o, const struct nft_t
         }
         same_boot = strcmp(o->boot_id, now.boot_id) == 0;
         order_rebase(o, &now);
+        (void)order_settle(o, &now);
         l->order = o;
         restore(l, table, same_boot);
         lockdown_arm_expiry(l);

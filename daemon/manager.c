@@ -211,6 +211,7 @@ static int on_refresh_timer(sd_event_source *source, uint64_t usec, void *userda
         (void)usec;
         manager_refresh_all(userdata);
         manager_units_changed(userdata); /* should an event have been lost */
+        manager_save_times(userdata);
         return rearm(source, REFRESH_INTERVAL);
 }
 
@@ -237,6 +238,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
         }
         manager_retry_saving(m);
         manager_cover_devices(m); /* also what nobody told of */
+        manager_follow_clock(m, false); /* nobody tells that it is synchronized */
         return rearm(source, RETRY_INTERVAL);
 }
 
@@ -279,21 +281,7 @@ static void on_units_changed(void *userdata)
 
 static void on_clock_stepped(void *userdata)
 {
-        struct manager *m = userdata;
-        struct now now;
-
-        clock_now(&now);
-        m->clock_set_at = now.boottime;
-        for (size_t i = 0; i < m->n_lockdowns; i++) {
-                struct lockdown *l = m->lockdowns[i];
-
-                if (!l->order)
-                        continue;
-                if (order_correct_until(l->order, &now))
-                        lockdown_save(l);
-                lockdown_arm_expiry(l);
-        }
-        manager_update_status(m);
+        manager_follow_clock(userdata, true);
 }
 
 static int add_timers(struct manager *m)

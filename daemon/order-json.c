@@ -71,12 +71,15 @@ json_t *order_to_json(const struct order *o)
             json_object_set_new(j, "recovered", json_boolean(o->recovered)) |
             json_object_set_new(j, "ordered_at", number_to_json(o->ordered_at)) |
             json_object_set_new(j, "ordered_boottime", json_integer(o->ordered_boottime)) |
+            json_object_set_new(j, "seen_boottime", number_to_json(o->seen_boottime)) |
             json_object_set_new(j, "boot_id", text_to_json(o->boot_id)) |
             json_object_set_new(j, "ordered_by", caller_to_json(&o->ordered_by)) |
             json_object_set_new(j, "reason", text_to_json(o->reason)) |
             json_object_set_new(j, "end", text_to_json(end_names[o->end])) |
             json_object_set_new(j, "until", number_to_json(o->until)) |
             json_object_set_new(j, "until_boottime", number_to_json(o->until_boottime)) |
+            json_object_set_new(j, "until_synchronized", json_boolean(o->until_synchronized)) |
+            json_object_set_new(j, "off_uncounted", json_boolean(o->off_uncounted)) |
             json_object_set_new(j, "confirm_until", number_to_json(o->confirm_until)) |
             json_object_set_new(j, "confirm_until_boottime", number_to_json(o->confirm_until_boottime)) |
             json_object_set_new(j, "severed", number_to_json(o->severed)) |
@@ -257,8 +260,31 @@ static int read_end(const json_t *j, struct order *o, struct problems *problems)
         o->end = (enum order_end)end;
         if ((o->end == END_NEVER) != (o->until == 0))
                 return damaged(problems, "\"end\" and \"until\" contradict each other");
-        if ((o->end == END_FOR) != (o->until_boottime != 0))
+        if ((o->end == END_FOR && o->until_boottime == 0) || (o->end == END_NEVER && o->until_boottime != 0))
                 return damaged(problems, "\"end\" and \"until_boottime\" contradict each other");
+        return 0;
+}
+
+/* What was added later. Files of an earlier version do not say how long it was seen in force, nor by what
+ * clock: not at all, and a clock that is not believed. */
+static int read_measured(const json_t *j, struct order *o, struct problems *problems)
+{
+        const uint64_t begun = o->ordered_boottime > 0 ? (uint64_t)o->ordered_boottime : 0;
+        int r;
+
+        if (json_object_get(j, "seen_boottime")) {
+                if ((r = read_time(j, "seen_boottime", &o->seen_boottime, problems)) < 0 ||
+                    (r = read_bool(j, "until_synchronized", &o->until_synchronized, problems)) < 0 ||
+                    (r = read_bool(j, "off_uncounted", &o->off_uncounted, problems)) < 0)
+                        return r;
+        } else {
+                o->seen_boottime = begun;
+        }
+        if (o->end == END_UNTIL && o->until_boottime == 0) {
+                const uint64_t whole = o->until > o->ordered_at ? o->until - o->ordered_at : 0;
+
+                o->until_boottime = whole < ORDER_TIME_MAX - begun ? begun + whole : ORDER_TIME_MAX;
+        }
         return 0;
 }
 
@@ -341,7 +367,7 @@ int order_from_json(const json_t *j, struct order **ret, struct problems *proble
         o->ended_by.uid = CALLER_NOBODY;
 
         if ((r = read_life(j, o, problems)) < 0 || (r = read_end(j, o, problems)) < 0 ||
-            (r = read_confirmation(j, o, problems)) < 0 ||
+            (r = read_measured(j, o, problems)) < 0 || (r = read_confirmation(j, o, problems)) < 0 ||
             (r = read_u64(j, "severed", &o->severed, problems)) < 0 ||
             (r = read_sessions_ended(j, &o->sessions_ended, problems)) < 0 ||
             (r = read_u64(j, "refused_packets", &o->refused_packets, problems)) < 0 ||

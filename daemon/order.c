@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* The life of an order. Two clocks: the wall clock, which people set and NTP steps, and the boot clock, which
- * only runs forward. A duration belongs to the boot clock; a point in time belongs to the wall clock. */
+/* The life of an order. Two clocks: the wall clock, which people set, NTP steps, and a machine without a
+ * battery begins anywhere, and the boot clock, which only runs forward but knows nothing of the time the
+ * machine was off. A duration belongs to the boot clock; a point in time, and the time off, to the wall clock
+ * if that is synchronized. */
 
 #include "order.h"
 #include "timespan.h"
@@ -43,19 +45,22 @@ static bool same_boot(const struct order *o, const struct now *now)
         return strcmp(o->boot_id, now->boot_id) == 0;
 }
 
-/* Where AT (wall clock) lies on the boot clock that NOW shows. */
-static int64_t on_boot_clock(uint64_t at, const struct now *now)
-{
-        return to_signed(now->boottime) - (to_signed(now->realtime) - to_signed(at));
-}
-
-/* How long the order has been in force: by the boot clock as long as that has not restarted. */
+/* How long the order has been in force. For the boot of NOW. */
 static uint64_t age(const struct order *o, const struct now *now)
 {
-        int64_t begun = same_boot(o, now) ? o->ordered_boottime : on_boot_clock(o->ordered_at, now);
-        int64_t age = to_signed(now->boottime) - begun;
+        int64_t age = to_signed(now->boottime) - o->ordered_boottime;
 
         return age > 0 ? (uint64_t)age : 0;
+}
+
+/* O, as it is at NOW. A copy that owns nothing. */
+static struct order at_present(const struct order *o, const struct now *now)
+{
+        struct order view = *o;
+
+        order_rebase(&view, now);
+        (void)order_settle(&view, now);
+        return view;
 }
 
 struct order *order_new(struct profile *profile, const char *id, const struct now *now)
@@ -69,6 +74,8 @@ struct order *order_new(struct profile *profile, const char *id, const struct no
         o->end = END_NEVER;
         o->ordered_at = now->realtime;
         o->ordered_boottime = to_signed(now->boottime);
+        o->seen_boottime = now->boottime;
+        o->until_synchronized = now->synchronized;
         o->ordered_by.uid = CALLER_NOBODY;
         o->ended_by.uid = CALLER_NOBODY;
         strncpy(o->id, id, sizeof(o->id) - 1);
@@ -128,8 +135,7 @@ static int plan_end(const struct order *o, const struct order_time *t, const str
                 p.end = END_NEVER;
         } else {
                 p.until = add_saturated(now->realtime, left);
-                if (p.end == END_FOR)
-                        p.until_boottime = add_saturated(now->boottime, left);
+                p.until_boottime = add_saturated(now->boottime, left);
         }
         *ret = p;
         return 0;
@@ -137,50 +143,55 @@ static int plan_end(const struct order *o, const struct order_time *t, const str
 
 int order_set_end(struct order *o, const struct order_time *t, const struct now *now, bool *ret_shortened)
 {
+        const struct order view = at_present(o, now);
         struct planned_end p;
         int r;
 
-        r = plan_end(o, t, now, &p);
+        r = plan_end(&view, t, now, &p);
         if (r < 0)
                 return r;
         /* The fields on the boot clock are about to be written anew: they must be of this boot. */
         order_rebase(o, now);
+        (void)order_settle(o, now);
         o->end = p.end;
         o->until = p.until;
         o->until_boottime = p.until_boottime;
+        o->until_synchronized = now->synchronized;
+        o->off_uncounted = false;
         if (ret_shortened)
                 *ret_shortened = p.shortened;
         return 0;
 }
 
-/* Signed microseconds until a moment that is measured on the boot clock as long as that has not restarted. */
-static int64_t left_on_boot_clock(const struct order *o, uint64_t until, uint64_t until_boottime,
-                                  const struct now *now)
+/* Signed microseconds from NOW to a moment on one of the two clocks. */
+static int64_t left_by(uint64_t until, uint64_t clock)
 {
-        int64_t left = to_signed(until) - to_signed(now->realtime);
-        int64_t whole = to_signed(until_boottime) - o->ordered_boottime;
-
-        if (same_boot(o, now))
-                return to_signed(until_boottime) - to_signed(now->boottime);
-        /* A machine without a good clock comes up in the past; the order must not last for years by that. */
-        return left < whole ? left : whole;
+        return to_signed(until) - to_signed(clock);
 }
 
-/* Signed microseconds until the end; not for END_NEVER. */
+/* Signed microseconds until the end; not for END_NEVER. O as at_present(). */
 static int64_t until_end(const struct order *o, const struct now *now)
 {
-        if (o->end != END_FOR)
-                return to_signed(o->until) - to_signed(now->realtime);
-        return left_on_boot_clock(o, o->until, o->until_boottime, now);
+        const int64_t wall = left_by(o->until, now->realtime),
+                      running = left_by(o->until_boottime, now->boottime);
+
+        if (o->end == END_FOR)
+                return running;
+        if (now->synchronized)
+                return wall;
+        /* A clock that shows a time before the order is wrong; one that has come to the end may have jumped.
+         */
+        return now->realtime < o->ordered_at || wall < running ? running : wall;
 }
 
 bool order_end_is_earlier(const struct order *o, const struct order_time *t, const struct now *now)
 {
+        const struct order view = at_present(o, now);
         struct planned_end p;
         uint64_t left;
         int r;
 
-        r = plan_end(o, t, now, &p);
+        r = plan_end(&view, t, now, &p);
         if (r == -ERANGE)
                 return true;
         if (r < 0 || p.end == END_NEVER)
@@ -208,12 +219,11 @@ bool order_confirm(struct order *o)
 
 uint64_t order_confirm_remaining(const struct order *o, const struct now *now)
 {
-        int64_t left;
+        const struct order view = at_present(o, now);
 
         if (o->confirm_until == 0)
                 return UINT64_MAX;
-        left = left_on_boot_clock(o, o->confirm_until, o->confirm_until_boottime, now);
-        return left > 0 ? (uint64_t)left : 0;
+        return subtract_saturated(view.confirm_until_boottime, now->boottime);
 }
 
 bool order_unconfirmed(const struct order *o, const struct now *now)
@@ -225,16 +235,17 @@ bool order_expired(const struct order *o, const struct now *now)
 {
         if (order_unconfirmed(o, now))
                 return true;
-        return o->state == ORDER_ACTIVE && o->end != END_NEVER && until_end(o, now) <= 0;
+        return o->state == ORDER_ACTIVE && order_remaining(o, now) == 0;
 }
 
 uint64_t order_remaining(const struct order *o, const struct now *now)
 {
+        const struct order view = at_present(o, now);
         int64_t left;
 
         if (o->end == END_NEVER)
                 return UINT64_MAX;
-        left = until_end(o, now);
+        left = until_end(&view, now);
         return left > 0 ? (uint64_t)left : 0;
 }
 
@@ -256,30 +267,112 @@ bool order_correct_until(struct order *o, const struct now *now)
 {
         bool changed = false;
 
-        if (o->state != ORDER_ACTIVE || !same_boot(o, now))
+        if (o->state != ORDER_ACTIVE || !same_boot(o, now) || (o->off_uncounted && o->until_synchronized))
                 return false;
         if (o->end == END_FOR)
-                changed = correct(&o->until, until_end(o, now), now);
+                changed = correct(&o->until, left_by(o->until_boottime, now->boottime), now);
         if (o->confirm_until > 0)
-                changed |=
-                        correct(&o->confirm_until,
-                                left_on_boot_clock(o, o->confirm_until, o->confirm_until_boottime, now), now);
+                changed |= correct(&o->confirm_until, left_by(o->confirm_until_boottime, now->boottime), now);
+        if (changed && o->end != END_UNTIL)
+                o->until_synchronized = now->synchronized;
         return changed;
+}
+
+/* What was left of UNTIL when the boot clock showed SEEN, on the clock of NOW. */
+static uint64_t carry_over(uint64_t until, uint64_t seen, const struct now *now)
+{
+        return add_saturated(now->boottime, subtract_saturated(until, seen));
+}
+
+static void begun_earlier(struct order *o, int64_t by)
+{
+        const int64_t begun = o->ordered_boottime - by;
+
+        o->ordered_boottime = begun > ORDER_TIME_MAX    ? ORDER_TIME_MAX
+                              : begun < -ORDER_TIME_MAX ? -ORDER_TIME_MAX
+                                                        : begun;
 }
 
 void order_rebase(struct order *o, const struct now *now)
 {
-        uint64_t left = order_remaining(o, now), to_confirm = order_confirm_remaining(o, now);
-
         if (same_boot(o, now))
                 return;
-        if (o->end == END_FOR)
-                o->until_boottime = add_saturated(now->boottime, left);
+        if (o->end != END_NEVER)
+                o->until_boottime = carry_over(o->until_boottime, o->seen_boottime, now);
         if (o->confirm_until > 0)
-                o->confirm_until_boottime = add_saturated(now->boottime, to_confirm);
-        /* The wall clock may say "before it was ordered": an order is never younger than new. */
-        o->ordered_boottime = to_signed(now->boottime) - to_signed(age(o, now));
+                o->confirm_until_boottime = carry_over(o->confirm_until_boottime, o->seen_boottime, now);
+        begun_earlier(o, to_signed(o->seen_boottime) - to_signed(now->boottime));
+        o->seen_boottime = now->boottime;
+        o->off_uncounted = true;
         memcpy(o->boot_id, now->boot_id, sizeof(o->boot_id));
+}
+
+/* How long the machine was off: how much nearer the end is by the wall clock than by the boot clock. */
+static uint64_t time_off(uint64_t until, uint64_t until_boottime, const struct now *now)
+{
+        int64_t off = left_by(until_boottime, now->boottime) - left_by(until, now->realtime);
+
+        return off > 0 ? (uint64_t)off : 0;
+}
+
+/* The time off, on the boot clock: from now on that is right for all three moments. */
+static void count_off(struct order *o, const struct now *now)
+{
+        uint64_t off;
+
+        if (o->end == END_NEVER && o->confirm_until == 0)
+                return;
+        off = o->end != END_NEVER ? time_off(o->until, o->until_boottime, now)
+                                  : time_off(o->confirm_until, o->confirm_until_boottime, now);
+        begun_earlier(o, to_signed(off));
+        if (o->end != END_NEVER)
+                o->until_boottime = subtract_saturated(o->until_boottime, off);
+        if (o->confirm_until > 0)
+                o->confirm_until_boottime = subtract_saturated(o->confirm_until_boottime, off);
+}
+
+/* A point in time that was named while the clock was wrong: if it is past now or far away, what was meant is
+ * as long as it was to last by that clock. */
+static void rename_until(struct order *o, const struct now *now)
+{
+        const int64_t wall = left_by(o->until, now->realtime),
+                      running = left_by(o->until_boottime, now->boottime);
+
+        if (wall <= 0 || wall > running)
+                (void)correct(&o->until, running, now);
+}
+
+bool order_settle(struct order *o, const struct now *now)
+{
+        if (o->state != ORDER_ACTIVE || !now->synchronized || !same_boot(o, now) ||
+            (o->until_synchronized && !o->off_uncounted))
+                return false;
+        if (o->until_synchronized)
+                count_off(o, now);
+        else if (o->end == END_UNTIL)
+                rename_until(o, now);
+        o->off_uncounted = false;
+        o->until_synchronized = true;
+        (void)order_correct_until(o, now);
+        return true;
+}
+
+void order_seen(struct order *o, const struct now *now)
+{
+        if (same_boot(o, now))
+                o->seen_boottime = now->boottime;
+}
+
+bool order_awaits_clock(const struct order *o, const struct now *now)
+{
+        const struct order view = at_present(o, now);
+
+        if (o->state != ORDER_ACTIVE || now->synchronized)
+                return false;
+        if (view.off_uncounted && (o->end != END_NEVER || o->confirm_until > 0))
+                return true;
+        return o->end == END_UNTIL &&
+               until_end(&view, now) - left_by(o->until, now->realtime) >= (int64_t)TOLERANCE;
 }
 
 int order_finish(struct order *o, enum order_state state, const struct caller *by, const char *reason,

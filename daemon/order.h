@@ -24,10 +24,14 @@ struct now {
         uint64_t realtime; /* since the Epoch */
         uint64_t boottime; /* since boot, suspend included */
         char boot_id[33];  /* 32 hex digits */
+        bool synchronized; /* the kernel says that the wall clock is (NTP, PTP): only then it is believed */
 };
 
-/* How an order ends by itself. A duration is measured on the boot clock, which no clock step moves, as long
- * as the machine does not reboot; across a reboot, and for a point in time, the wall clock decides. */
+/* How an order ends by itself. A duration is measured on the boot clock, which no clock step moves. Over a
+ * reboot, and for a point in time, the wall clock decides, provided that it is synchronized; a clock that is
+ * not may be wrong by years in either direction. Until it is, an order lasts at least until it has been in
+ * force, with the machine running, for as long as it was to last when that was last said; and no longer than
+ * that after a reboot, or where the clock shows a time before the order. */
 enum order_end {
         END_NEVER, /* until lifted */
         END_FOR,   /* a duration */
@@ -51,10 +55,16 @@ struct order {
         char *reason; /* may be NULL */
         enum order_end end;
         uint64_t until; /* realtime; 0 with END_NEVER. END_FOR: corrected when the clock is stepped */
-        uint64_t until_boottime; /* END_FOR: on the boot clock of boot_id */
+        uint64_t
+                until_boottime; /* on the boot clock of boot_id, as if the machine had been off for no time */
+        bool until_synchronized; /* the clock that UNTIL (or confirm_until) was reckoned by was synchronized
+                                  */
+        bool off_uncounted;      /* rebooted since that, and how long the machine was off is not known yet */
         /* Nonzero: it ends then, on either clock, unless somebody confirms it. Measured like END_FOR. */
         uint64_t confirm_until, confirm_until_boottime;
-        int64_t ordered_boottime; /* ordered_at on the boot clock of boot_id; negative: before that boot */
+        /* ordered_at on the boot clock of boot_id, less the time off; negative: before that boot */
+        int64_t ordered_boottime;
+        uint64_t seen_boottime; /* … and when it was last saved: so far it is known to have been in force */
         char boot_id[33];
         uint64_t severed;        /* sockets destroyed in all */
         uint64_t sessions_ended; /* RemoteSessions=end: logins from outside, in all */
@@ -80,9 +90,9 @@ struct order_time {
         uint64_t until;    /* realtime, 0: not given */
 };
 /* Sets end, until, until_boottime from the request, else DefaultDuration; keeps MaxDuration, counted from
- * ordered_at: what exceeds it ("until lifted" does, too) is shortened, and *RET_SHORTENED (may be NULL) says
- * so. For a new order and, from NOW on, for an extension. -EINVAL if both are given, -ERANGE if until is not
- * after NOW. */
+ * when it was ordered: what exceeds it ("until lifted" does, too) is shortened, and *RET_SHORTENED (may be
+ * NULL) says so. For a new order and, from NOW on, for an extension. -EINVAL if both are given, -ERANGE if
+ * until is not after NOW. */
 int order_set_end(struct order *o, const struct order_time *t, const struct now *now, bool *ret_shortened);
 /* Would this extension make it end earlier than it does now, by a second or more? (extend refuses that) */
 bool order_end_is_earlier(const struct order *o, const struct order_time *t, const struct now *now);
@@ -101,11 +111,21 @@ uint64_t order_remaining(const struct order *o, const struct now *now);
 /* Microseconds left for confirming it; UINT64_MAX: it needs none. */
 uint64_t order_confirm_remaining(const struct order *o, const struct now *now);
 /* After a clock step: brings `until` of an END_FOR order, and `confirm_until`, into agreement with the boot
- * clock. True if one changed (differences below a second are left alone). */
+ * clock, unless the step comes while off_uncounted: then `until` is what there is to go by. True if something
+ * changed (differences below a second are left alone). */
 bool order_correct_until(struct order *o, const struct now *now);
-/* After a reboot: what is left of an END_FOR order, taken from the wall clock, goes onto this boot's clock. A
- * clock that came up in the past cannot stretch it beyond its whole duration. No change in the same boot. */
+/* After a reboot: what was left of it when it was last seen goes onto this boot's clock. No change in the
+ * same boot. */
 void order_rebase(struct order *o, const struct now *now);
+/* Once the clock is synchronized: the time that the machine was off is counted (a clock that says less than
+ * nothing is not followed), and an end that was reckoned by a clock that was not is reckoned anew: a duration
+ * by the boot clock, a point in time by the clock that is right now, if that makes it neither past nor later.
+ * For the boot of NOW (order_rebase()). True if something changed. */
+bool order_settle(struct order *o, const struct now *now);
+/* It is in force at NOW: to be called before it is saved. For the boot of NOW. */
+void order_seen(struct order *o, const struct now *now);
+/* The wall clock has a say in its end, and is not believed: it may last longer than that clock says. */
+bool order_awaits_clock(const struct order *o, const struct now *now);
 /* Ends it: state, ended_at, ended_by (copied; NULL for expiry), end_reason. Returns 0, -ENOMEM, or -EINVAL if
  * it has ended already. */
 int order_finish(struct order *o, enum order_state state, const struct caller *by, const char *reason,

@@ -347,6 +347,7 @@ static void warn(json_t *list, const char *format, ...)
 
 json_t *report_warnings(const struct lockdown *l)
 {
+        _cleanup_free_ char *clock = lockdown_clock_doubt(l);
         json_t *list = json_array();
         char as_of[64], since[64];
 
@@ -373,6 +374,8 @@ json_t *report_warnings(const struct lockdown *l)
                      "again every few "
                      "seconds",
                      timestamp_format(l->unsaved_since, since, sizeof(since)), l->save_problem);
+        if (clock)
+                warn(list, "%s", clock);
         for (size_t i = 0; i < l->members.empty_groups.n; i++)
                 warn(list, "group %s has no members", l->members.empty_groups.items[i].text);
         if (l->members_problem)

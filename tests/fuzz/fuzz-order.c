@@ -18,25 +18,13 @@ static json_t *write_order(const struct order *o)
         return j;
 }
 
-/* What the file said stands in what is written. Texts that are not there are null, and profiles have
- * defaults. */
+/* What the file said stands in what is written. Texts that are not there are null, profiles have defaults,
+ * and an earlier version's point in time had no until_boottime. */
 static void must_say(const json_t *file, const struct order *o)
 {
-        static const char *const keys[] = {"version",
-                                           "id",
-                                           "state",
-                                           "adhoc",
-                                           "recovered",
-                                           "ordered_at",
-                                           "ordered_boottime",
-                                           "boot_id",
-                                           "reason",
-                                           "end",
-                                           "until",
-                                           "until_boottime",
-                                           "severed",
-                                           "refused_packets",
-                                           "refused_bytes"};
+        static const char *const keys[] = {
+                "version", "id",     "state", "adhoc", "recovered", "ordered_at",      "ordered_boottime",
+                "boot_id", "reason", "end",   "until", "severed",   "refused_packets", "refused_bytes"};
         _cleanup_json_ json_t *written = write_order(o);
 
         for (size_t i = 0; i < ELEMENTSOF(keys); i++)
@@ -64,11 +52,16 @@ static void let_time_pass(struct order *o, uint64_t realtime, uint64_t boottime,
         const struct order_time lasting = {.duration = duration % (TIMESPAN_MAX + 1)};
         const struct order_time until = {.until = duration % (INT64_MAX / 2)};
 
+        now.synchronized = duration % 2 == 0;
         memcpy(now.boot_id, o->boot_id, sizeof(now.boot_id));
+        order_seen(o, &now);
+        (void)order_settle(o, &now);
         (void)order_correct_until(o, &now);
         (void)order_end_is_earlier(o, &lasting, &now);
         memset(now.boot_id, 'f', 32); /* the machine was booted anew */
         order_rebase(o, &now);
+        MUST(!order_settle(o, &now) || !order_awaits_clock(o, &now));
+        MUST(!order_settle(o, &now));
         MUST(strcmp(o->boot_id, now.boot_id) == 0 || o->end != END_FOR);
         MUST(order_expired(o, &now) == (order_remaining(o, &now) == 0));
         if (order_set_end(o, &until, &now, NULL) == 0)

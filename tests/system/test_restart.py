@@ -272,15 +272,6 @@ def test_waiting_to_be_confirmed_across_a_restart(own):
     assert time.time() > before["confirm_until_usec"] / 1e6
 
 
-def test_expired_while_the_machine_was_off_is_never_enforced(own):
-    until = own.json("order", "staff", "--for", "1s")["order"]["until_usec"] / 1e6
-    own.reboot()
-    time.sleep(max(0.0, until - time.time()) + 0.05)
-    with checks.unharmed(own, ALICE, BOB):
-        own.start()
-        assert own.orders() == {}
-
-
 def test_a_damaged_file_is_set_aside(own):
     own.do("order", "staff")
     own.do("order", "contractors")

@@ -2,56 +2,8 @@
 
 /* Orders against two clocks that tests set as they like. */
 
-#include "order.h"
-#include "timespan.h"
+#include "order-fixture.h"
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define BOOT_A "0123456789abcdef0123456789abcdef"
-#define BOOT_B "fedcba9876543210fedcba9876543210"
-#define ID "00112233445566778899aabbccddeeff"
-#define T0 UINT64_C(1480521600000000) /* 2016-11-30 16:00:00 UTC */
-#define H USEC_PER_HOUR
-#define YEARS (UINT64_C(3650) * USEC_PER_DAY)
-
-static struct now at(uint64_t realtime, uint64_t boottime, const char *boot)
-{
-        struct now now = {.realtime = realtime, .boottime = boottime};
-
-        strcpy(now.boot_id, boot);
-        return now;
-}
-
-static struct order *new_order(uint64_t default_duration, uint64_t max_duration)
-{
-        struct now now = at(T0, H, BOOT_A);
-        struct problems problems = {0};
-        struct profile *p = profile_new("staff");
-        struct order *o;
-
-        assert_non_null(p);
-        assert_int_equal(words_add(&p->groups, "staff", NULL, 0), 0);
-        p->default_duration = default_duration;
-        p->max_duration = max_duration;
-        assert_int_equal(profile_finish(p, &problems), 0);
-        o = order_new(p, ID, &now);
-        assert_non_null(o);
-        problems_clear(&problems);
-        return o;
-}
-
-static struct order *order_with(struct order_time t)
-{
-        struct now now = at(T0, H, BOOT_A);
-        struct order *o = new_order(0, 0);
-
-        assert_int_equal(order_set_end(o, &t, &now, NULL), 0);
-        return o;
-}
 
 static void test_new(void **state)
 {
@@ -113,7 +65,7 @@ static void test_set_end(void **state)
                 }
                 assert_int_equal(shortened, table[i].shortened);
                 assert_int_equal(o->until, table[i].end == END_NEVER ? 0 : T0 + table[i].left);
-                assert_int_equal(o->until_boottime, table[i].end == END_FOR ? H + table[i].left : 0);
+                assert_int_equal(o->until_boottime, table[i].end == END_NEVER ? 0 : H + table[i].left);
         }
 }
 
@@ -208,93 +160,6 @@ static void test_correct_until(void **state)
                 assert_false(order_correct_until(u, &now));
                 assert_int_equal(u->until, T0 + 8 * H);
         }
-}
-
-static void test_rebase(void **state)
-{
-        _cleanup_(order_freep) struct order *o = order_with((struct order_time){.duration = 8 * H});
-        struct now same = at(T0 + 2 * H, 3 * H, BOOT_A);
-        struct now reboot = at(T0 + 3 * H, USEC_PER_MINUTE, BOOT_B);
-        struct now stepped = at(T0 + YEARS, USEC_PER_MINUTE + H, BOOT_B);
-
-        (void)state;
-        order_rebase(o, &same);
-        assert_string_equal(o->boot_id, BOOT_A);
-        assert_int_equal(o->until_boottime, 9 * H);
-
-        order_rebase(o, &reboot);
-        assert_string_equal(o->boot_id, BOOT_B);
-        assert_int_equal(o->until_boottime, USEC_PER_MINUTE + 5 * H);
-        assert_true(o->ordered_boottime == (int64_t)USEC_PER_MINUTE - 3 * (int64_t)H);
-        assert_int_equal(order_remaining(o, &reboot), 5 * H);
-        /* and from here on no clock step moves it */
-        assert_int_equal(order_remaining(o, &stepped), 4 * H);
-}
-
-/* A dead clock battery: the whole duration again, never decades. */
-static void test_rebase_clock_in_the_past(void **state)
-{
-        _cleanup_(order_freep) struct order *o = order_with((struct order_time){.duration = 8 * H});
-        struct now reboot = at(1000, 1000, BOOT_B);
-        struct now ntp = at(T0 + 4 * H, 1000 + H, BOOT_B);
-
-        (void)state;
-        order_rebase(o, &reboot);
-        assert_int_equal(order_remaining(o, &reboot), 8 * H);
-        assert_true(order_correct_until(o, &ntp));
-        assert_int_equal(o->until, T0 + 11 * H);
-        assert_int_equal(order_remaining(o, &ntp), 7 * H);
-}
-
-/* An order of four hours, extended two hours in; MaxDuration counts from the beginning. */
-/* It ends unless confirmed, on either clock, whatever its end. */
-static void test_confirmation(void **state)
-{
-        const struct order_time ends[] = {{0}, {.duration = 8 * H}, {.until = T0 + 8 * H}};
-
-        (void)state;
-        for (size_t i = 0; i < ELEMENTSOF(ends); i++) {
-                _cleanup_(order_freep) struct order *o = order_with(ends[i]);
-                struct now ordered = at(T0, H, BOOT_A), due = at(T0 + 2 * H, 3 * H, BOOT_A);
-                struct now early = at(T0 + 5 * H, 3 * H - 1, BOOT_A), rebooted = at(T0 + H, 60, BOOT_B);
-                struct now past = at(T0 - YEARS, 60, BOOT_B);
-
-                assert_false(order_confirm(o));
-                assert_true(order_confirm_remaining(o, &ordered) == UINT64_MAX);
-                assert_false(order_unconfirmed(o, &due));
-                order_ask_confirmation(o, 2 * H, &ordered);
-                assert_true(order_confirm_remaining(o, &ordered) == 2 * H);
-                assert_false(order_expired(o, &early)); /* the wall clock was set meanwhile */
-                assert_true(order_expired(o, &due) && order_unconfirmed(o, &due));
-                /* after a reboot by the wall clock, but never longer than it was to be */
-                assert_true(order_confirm_remaining(o, &rebooted) == H);
-                assert_true(order_confirm_remaining(o, &past) == 2 * H);
-                order_rebase(o, &rebooted);
-                due = at(T0, 60 + H, BOOT_B);
-                assert_true(order_unconfirmed(o, &due));
-                due.boottime--;
-                assert_false(order_unconfirmed(o, &due));
-
-                assert_true(order_confirm(o));
-                due.boottime++;
-                assert_false(order_expired(o, &due) || order_unconfirmed(o, &due));
-                assert_true(i == 0 ? order_remaining(o, &due) == UINT64_MAX
-                                   : order_remaining(o, &due) <= 8 * H);
-        }
-}
-
-/* The wall clock was set: what people are told follows, what is measured does not. */
-static void test_confirmation_and_clock_steps(void **state)
-{
-        _cleanup_(order_freep) struct order *o = order_with((struct order_time){0});
-        struct now ordered = at(T0, H, BOOT_A), set = at(T0 + YEARS, 2 * H, BOOT_A);
-
-        (void)state;
-        order_ask_confirmation(o, 2 * H, &ordered);
-        assert_true(order_correct_until(o, &set));
-        assert_true(o->confirm_until == T0 + YEARS + H);
-        assert_false(order_correct_until(o, &set));
-        assert_true(order_confirm_remaining(o, &set) == H);
 }
 
 static void test_extend(void **state)
@@ -437,6 +302,9 @@ static void assert_same(const struct order *a, const struct order *b)
         assert_int_equal(a->end, b->end);
         assert_int_equal(a->until, b->until);
         assert_int_equal(a->until_boottime, b->until_boottime);
+        assert_int_equal(a->until_synchronized, b->until_synchronized);
+        assert_int_equal(a->off_uncounted, b->off_uncounted);
+        assert_int_equal(a->seen_boottime, b->seen_boottime);
         assert_string_equal(a->boot_id, b->boot_id);
         assert_int_equal(a->severed, b->severed);
         assert_int_equal(a->sessions_ended, b->sessions_ended);
@@ -464,8 +332,13 @@ static void test_json_round_trip(void **state)
         assert_int_equal(back->refused_bytes, INT64_MAX);
         assert_null(json_object_get(j, "ended_at"));
         json_object_del(j, "sessions_ended"); /* as an earlier version saved it */
+        json_object_del(j, "seen_boottime");
+        json_object_del(j, "until_synchronized");
+        json_object_del(j, "off_uncounted");
         assert_int_equal(order_from_json(j, &earlier, NULL), 0);
         assert_int_equal(earlier->sessions_ended, 0);
+        assert_int_equal(earlier->seen_boottime, 0);
+        assert_false(earlier->until_synchronized);
 
         assert_int_equal(order_finish(o, ORDER_EXPIRED, NULL, "time", &now), 0);
         j2 = order_to_json(o);
@@ -534,7 +407,9 @@ static void test_json_strict(void **state)
                 {"reason", NULL, "reason"},
                 {"end", "\"sometime\"", "end"},
                 {"end", "\"never\"", "contradict"},
-                {"end", "\"until\"", "contradict"},
+                {"seen_boottime", "-1", "range"},
+                {"until_synchronized", "1", "until_synchronized"},
+                {"off_uncounted", NULL, "off_uncounted"},
                 {"until", "0", "contradict"},
                 {"until", "\"tomorrow\"", "until"},
                 {"until_boottime", "0", "contradict"},
@@ -592,24 +467,13 @@ static void test_state_names(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_new),
-                cmocka_unit_test(test_set_end),
-                cmocka_unit_test(test_huge),
-                cmocka_unit_test(test_clocks),
-                cmocka_unit_test(test_correct_until),
-                cmocka_unit_test(test_rebase),
-                cmocka_unit_test(test_rebase_clock_in_the_past),
-                cmocka_unit_test(test_confirmation),
-                cmocka_unit_test(test_confirmation_and_clock_steps),
-                cmocka_unit_test(test_extend),
-                cmocka_unit_test(test_extend_edges),
-                cmocka_unit_test(test_max_duration_and_clocks),
-                cmocka_unit_test(test_finish),
-                cmocka_unit_test(test_json_round_trip),
-                cmocka_unit_test(test_json_not_utf8),
-                cmocka_unit_test(test_json_unknown_key_is_passed_over),
-                cmocka_unit_test(test_json_strict),
-                cmocka_unit_test(test_json_not_an_object),
+                cmocka_unit_test(test_new),           cmocka_unit_test(test_set_end),
+                cmocka_unit_test(test_huge),          cmocka_unit_test(test_clocks),
+                cmocka_unit_test(test_correct_until), cmocka_unit_test(test_extend),
+                cmocka_unit_test(test_extend_edges),  cmocka_unit_test(test_max_duration_and_clocks),
+                cmocka_unit_test(test_finish),        cmocka_unit_test(test_json_round_trip),
+                cmocka_unit_test(test_json_not_utf8), cmocka_unit_test(test_json_unknown_key_is_passed_over),
+                cmocka_unit_test(test_json_strict),   cmocka_unit_test(test_json_not_an_object),
                 cmocka_unit_test(test_state_names),
         };
 
