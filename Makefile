@@ -146,6 +146,12 @@ $(B)/tests/faults/interpose.so: tests/faults/interpose.c $(B)/.flags
 	$(call say,CC    $<)
 	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 $(OPT) $(WARNINGS) -fPIC -fno-builtin -shared $< -ldl -o $@
 
+# For the virtual machine of tests/vm/power.
+$(B)/tests/vm/sender: tests/vm/power/sender.c $(B)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $< -o $@
+
 # A unit test names the functions it wraps in a comment "// wrap: name name".
 $(B)/tests/unit/test-ctl-%: $(B)/tests/unit/test-ctl-%.o $(CTL_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
@@ -195,7 +201,7 @@ check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
-	@tools/check --logs '$(B)/check' --beside fuzz unit sanitize system interposed leaks bench-quick boot -- \
+	@tools/check --logs '$(B)/check' --beside fuzz unit sanitize system interposed leaks bench-quick boot power -- \
 		$(MAKE) --no-print-directory B='$(B)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_SEED='$(or $(SEED),1)'
 
 # Hours. SEED=N in its environment or on its command line repeats what another run did.
@@ -205,7 +211,7 @@ check-long: ## as root: the same with everything that `make check` only samples;
 
 ## Single kinds of tests
 .PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system leaks compare boot \
-        interposed vm bench bench-quick
+        interposed vm power bench bench-quick
 unit-programs: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## unit tests, golden ones included
 	@tools/unit-tests $(UNIT_BIN)
@@ -258,6 +264,8 @@ boot: all ## as root: the units on a booted Debian tree (systemd-nspawn), driven
 	@BUILD='$(abspath $(B))' tests/boot/run
 vm: unit-programs ## as root: the unit tests that speak to the kernel, under Debian's stock kernel in a virtual machine
 	@BUILD='$(abspath $(B))' tests/vm/run || [ $$? -eq 77 ]
+power: all $(B)/tests/vm/sender ## as root: boots and plug pulls of a virtual machine with Debian's stock kernel (PULLS=N, LONG=1)
+	@BUILD='$(abspath $(B))' tests/vm/power/run
 bench: all $(BENCH_BIN) $(B)/tests/lockdownd-no-frames ## as root: measurements, beside what else is installed; build/bench/bench.json
 	@BUILD='$(abspath $(B))' tests/bench/run
 bench-quick: all $(BENCH_BIN) ## as root: a few seconds of them; fails if a ratio with a wide margin breaks
@@ -265,7 +273,7 @@ bench-quick: all $(BENCH_BIN) ## as root: a few seconds of them; fails if a rati
 
 ## Looking after the source
 .PHONY: format format-check analyze
-C_FILES = $(sort $(COMMON_SRC) $(DAEMON_SRC) $(CTL_SRC) $(BPF_SRC) $(HEADERS) $(wildcard tests/*/*.c))
+C_FILES = $(sort $(COMMON_SRC) $(DAEMON_SRC) $(CTL_SRC) $(BPF_SRC) $(HEADERS) $(wildcard tests/*/*.c tests/vm/power/*.c))
 format: ## rewrite every C file as .clang-format has it
 	@$(call tool,clang-format) -i $(C_FILES)
 format-check: ## … or say which files differ

@@ -4,7 +4,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 
@@ -13,12 +12,9 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import container  # noqa: E402  pylint: disable=wrong-import-position
+import furnish  # noqa: E402  pylint: disable=wrong-import-position
 import tree  # noqa: E402  pylint: disable=wrong-import-position
 from container import lab  # noqa: E402  pylint: disable=wrong-import-position
-
-REPOSITORY = lab.repository()
-BUILD = lab.build_directory()
-PROGRAMS = ("/usr/local/sbin/lockdownd", "/usr/local/bin/lockdownctl")
 
 CONFIGURATION = lab.CONFIGURATION + """
 [Profile blue-team]
@@ -44,37 +40,6 @@ Sessions=yes
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def install(destination, prefix="/usr/local", target="install"):
-    return subprocess.run(["make", "-s", "-C", REPOSITORY, f"B={BUILD}", target, f"DESTDIR={destination}",
-                           f"PREFIX={prefix}"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
-
-
-def populate(directory):
-    """Users, groups, configuration; nothing is enabled yet."""
-    def append(path, text):
-        with open(directory + path, "a", encoding="utf-8") as f:
-            f.write(text)
-
-    def write(path, text):
-        with open(directory + path, "w", encoding="utf-8") as f:
-            f.write(text)
-
-    groups = (f"boot-staff:x:{lab.STAFF}:bob\ncontractors:x:{lab.CONTRACTORS}:carol\n"
-              f"lockdown:x:{lab.LOCKDOWN}:oper\n")
-    for person in lab.PEOPLE:
-        append("/etc/passwd", f"{person.name}:x:{person.uid}:{person.gid}::/:/bin/sh\n")
-        append("/etc/shadow", f"{person.name}:*:17000:0:99999:7:::\n")
-        if person.uid == person.gid:
-            groups += f"{person.name}:x:{person.gid}:\n"
-    append("/etc/group", groups)
-    write("/etc/lockdownd/lockdownd.conf", CONFIGURATION.replace("Groups=staff", "Groups=boot-staff"))
-    # Without one the first boot would enable every unit there is ("preset-all").
-    write("/etc/machine-id", os.urandom(16).hex() + "\n")
-    write("/etc/hostname", "lockdown-boot\n")
-    write("/etc/ssh/sshd_config.d/lockdown.conf", "AuthorizedKeysFile /etc/ssh/everybody.pub\n")
-
-
 @pytest.fixture(scope="session")
 def machine():
     if os.geteuid() != 0:
@@ -86,13 +51,13 @@ def machine():
     where = os.path.join(directory, "tree")
     booted = None
     try:
-        binaries = [os.path.join(BUILD, name) for name in ("lockdownd", "lockdownctl")]
-        tar = tree.tarball(os.path.join(BUILD, "boot"), tree.SYSTEMD + tree.library_packages(binaries))
+        tar = tree.tarball(os.path.join(furnish.BUILD, "boot"), tree.SYSTEMD + tree.library_packages(furnish.binaries()))
         tree.unpack(tar, where)
-        done = install(where)
+        done = furnish.install(where)
         assert done.returncode == 0, f"make install: {done.stdout}"
-        populate(where)
-        reason = tree.fits(where, PROGRAMS)
+        furnish.populate(where, CONFIGURATION)
+        furnish.write(where + "/etc/ssh/sshd_config.d/lockdown.conf", "AuthorizedKeysFile /etc/ssh/everybody.pub\n")
+        reason = tree.fits(where, furnish.PROGRAMS)
         if reason:
             pytest.skip(reason)
         booted = container.Container(where, os.path.join(directory, "console.log"))

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import install
+from furnish import install
 
 CONFIGURATION = "etc/lockdownd/lockdownd.conf"
 

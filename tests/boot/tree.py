@@ -10,7 +10,8 @@ import os
 import re
 import subprocess
 
-SYSTEMD = ["systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "openssh-server"]
+# kmod is for the virtual machine (tests/vm/power); it needs no udev.
+SYSTEMD = ["systemd", "systemd-sysv", "kmod", "dbus", "dbus-user-session", "libpam-systemd", "openssh-server"]
 LEAVE_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"]
 
 
