@@ -125,7 +125,7 @@ class PowerMachine:
         command = ["qemu-system-x86_64", "-accel", os.environ.get("VM_ACCEL", "tcg"), "-cpu", "qemu64,+rdrand", "-smp", "2",
                    "-m", "512M", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
                    "-kernel", self.kernel.vmlinuz, "-initrd", self.kernel.initrd,
-                   "-append", "console=ttyS0 panic=-1 net.ifnames=0 quiet", "-serial", f"file:{self.log}",
+                   "-append", "console=ttyS0 panic=-1 net.ifnames=0 quiet no_timer_check", "-serial", f"file:{self.log}",
                    # write-back: so the machine knows that it has to flush
                    "-drive", f"if=virtio,format=raw,cache=writeback,file=nbd+unix:///?socket={self.disk.path}",
                    "-netdev", f"dgram,id=cable,local.type=unix,local.path={self.new_path('qemu')},remote.type=unix,"
