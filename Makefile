@@ -201,7 +201,7 @@ check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
-	@tools/check --logs '$(B)/check' --beside fuzz unit sanitize system interposed leaks bench-quick boot power -- \
+	@tools/check --logs '$(B)/check' --beside 'fuzz interposed power' unit sanitize system leaks bench-quick boot -- \
 		$(MAKE) --no-print-directory B='$(B)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_SEED='$(or $(SEED),1)'
 
 # Hours. SEED=N in its environment or on its command line repeats what another run did.
