@@ -142,7 +142,9 @@ static void check_judgement(struct fixture *f, const struct person *who, const c
         error = as_person(*who, try_probe, &probe);
         n = seen(&f->net, &target);
         expected = refused || local || to_relay > 0 ? 0 : 1;
-        if ((error != 0) != refused || n != expected || came_to_relay(f) != to_relay)
+        /* A SYN that nobody answers in time comes again. */
+        if ((error != 0) != refused || n < expected || (expected == 0 && n > 0) ||
+            came_to_relay(f) != to_relay)
                 fail_msg("%s: uid %u gid %u to %s: %s, %u packets on the wire; judged %d of a %s", f->name,
                          who->uid, who->gid, text, strerror(error), n, (int)judgement,
                          subject ? "subject" : "stranger");
