@@ -59,10 +59,10 @@ static void finish(struct lockdown *l, enum trial_verdict verdict)
         callback(userdata, l, verdict);
 }
 
+/* What was found before stays found. */
 static void give_up(struct lockdown *l, const char *why)
 {
         set_problem(&l->trial_text, "not possible: %s", why);
-        set_problem(&l->trial_problem, NULL);
         finish(l, TRIAL_UNTRIED);
 }
 
@@ -118,11 +118,9 @@ static uint64_t more(uint64_t before, uint64_t after)
 
 static void send_next(struct trial *t);
 
-static void note(struct trial *t, const struct trial_datagram *d, const struct trial_outcome *o)
+static void note(struct trial *t, const struct trial_datagram *d, enum trial_verdict verdict, const char *why)
 {
         char address[INET6_ADDRSTRLEN] = "?";
-        const char *why;
-        enum trial_verdict verdict = trial_judge(d, o, &why);
 
         (void)inet_ntop(d->family, d->addr, address, sizeof(address));
         set_problem(&t->results[t->kind], "%s %s", address, why);
@@ -134,6 +132,22 @@ static void note(struct trial *t, const struct trial_datagram *d, const struct t
                 t->kind++;
                 t->candidate = 0;
         }
+}
+
+static void judge_one(struct lockdown *l, const struct trial_outcome *o)
+{
+        struct trial *t = l->trial;
+        const struct trial_datagram *d = &t->plan.candidates[t->kind][t->candidate];
+        const char *why;
+        enum trial_verdict verdict = trial_judge(d, o, &why);
+
+        /* Then what the other datagrams came to may be somebody else's doing as well. */
+        if (verdict == TRIAL_DISTURBED) {
+                give_up(l, why);
+                return;
+        }
+        note(t, d, verdict, why);
+        send_next(t);
 }
 
 static void on_sent(void *userdata, int error, int sent)
@@ -156,13 +170,11 @@ static void on_sent(void *userdata, int error, int sent)
                 give_up(l, why ? why : strerror(-error));
                 return;
         }
-        note(t, &t->plan.candidates[t->kind][t->candidate],
-             &(struct trial_outcome){.error = sent,
-                                     .refused = more(t->before.own.refused, after.own.refused),
-                                     .passed = more(t->before.own.passed, after.own.passed),
-                                     .others = more(t->before.others, after.others),
-                                     .second = more(t->before.second, after.second)});
-        send_next(t);
+        judge_one(l, &(struct trial_outcome){.error = sent,
+                                             .refused = more(t->before.own.refused, after.own.refused),
+                                             .passed = more(t->before.own.passed, after.own.passed),
+                                             .others = more(t->before.others, after.others),
+                                             .second = more(t->before.second, after.second)});
 }
 
 /* The next datagram that is worth it; false: there is none. */

@@ -157,9 +157,21 @@ static enum trial_verdict judge_error(const struct trial_datagram *d, const stru
         return TRIAL_UNTRIED;
 }
 
+/* Did it come as far as the rules can be asked? What found no way did not. */
+static bool was_sent(const struct trial_outcome *o)
+{
+        return o->error != ENETUNREACH && o->error != EHOSTUNREACH && o->error != ENETDOWN &&
+               o->error != EADDRNOTAVAIL && o->error != EAFNOSUPPORT;
+}
+
 enum trial_verdict trial_judge(const struct trial_datagram *d, const struct trial_outcome *o,
                                const char **ret_why)
 {
+        /* The mark can be set by others who have the capability for it. */
+        if (o->refused + o->passed > (was_sent(o) ? 1 : 0)) {
+                *ret_why = "somebody else on this host sends datagrams with the mark of trials";
+                return TRIAL_DISTURBED;
+        }
         if (d->outside ? o->refused > 0 : o->passed > 0) {
                 *ret_why = d->outside ? "refused" : "let pass";
                 return TRIAL_AS_ORDERED;

@@ -42,7 +42,8 @@ struct trial_outcome {
 enum trial_verdict {
         TRIAL_AS_ORDERED,
         TRIAL_WRONG,
-        TRIAL_UNTRIED, /* it never came to the rules, or something else refused it before */
+        TRIAL_UNTRIED,   /* it never came to the rules, or something else refused it before */
+        TRIAL_DISTURBED, /* more was counted than was sent: no count says anything about ours */
 };
 /* *RET_WHY (a constant) is a sentence's end after the address: "was let pass". */
 enum trial_verdict trial_judge(const struct trial_datagram *d, const struct trial_outcome *o,

@@ -3,10 +3,12 @@
 
 import os
 import shutil
+import socket
 
 import pytest
 
 import checks
+import probes
 from checks import quick
 from lab import ALICE, BOB, CONFIGURATION, MALLORY, build_directory
 from netlab import wait_for
@@ -14,6 +16,7 @@ from netlab import wait_for
 NOT_HOLDING = "262ef907b80c4a42802f87e2a2ee1230"
 OUTSIDE4, OUTSIDE6 = "192.0.2.199", "2001:db8:ffff::199"
 PAYLOAD = b"lockdownd tries"
+SO_MARK = 36
 
 # Another program's rule, before ours, that sends the outside address to an inside one: nothing that comparing finds.
 DETOUR = f"""table inet other {{
@@ -81,6 +84,43 @@ def test_an_attempt_of_the_person_at_the_same_address_is_recorded(own):
     own.probe([own.spec("udp", OUTSIDE4, 9, reply=False)], ALICE)
     entries = own.json("attempts")["profiles"][0]["entries"]
     assert [(e["uid"], e["address"], e["port"], e["packets"]) for e in entries] == [(ALICE.uid, OUTSIDE4, 9, 1)]
+
+
+def _send_marked(channel, dst):
+    """Datagrams that look like a trial's, as fast as they go; first says what keeps it from that."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    error = probes.attempt(s.setsockopt, socket.SOL_SOCKET, SO_MARK, 4301)
+    channel.send(error)
+    while channel.request() is None:
+        for _ in range(100):
+            probes.attempt(s.sendto, b"not a trial", (dst, 9))
+
+
+def test_who_can_set_the_mark_proves_nothing(own):
+    """From Linux 5.17 on that takes no more than a capture program has. Nothing gets out by it, and what it makes
+    uncertain is said to be."""
+    forger = BOB.with_(raw=True)
+    own.do("order", "staff")
+    _first_look(own)
+    mark = own.mark()
+    forging = own.host.spawn(_send_marked, "198.51.100.199", who=forger)
+    if forging.receive():
+        pytest.skip("before Linux 5.17 a mark takes CAP_NET_ADMIN")
+    verdict = wait_for(lambda: (v := _verdict(own))["trial"].startswith("not possible: somebody else") and v, 60.0,
+                       "a disturbed trial")
+    assert verdict["holds"] and "problem" not in verdict
+    forging.kill()
+    assert not [p for p in own.packets(mark) if b"not a trial" in p.payload]
+    own.host.nft(DETOUR)
+    assert not _verdict(own, codes=(1,))["holds"]
+    forging = own.host.spawn(_send_marked, "198.51.100.199", who=forger)
+    forging.receive()
+    for _ in range(5):  # what was found stays found
+        verdict = _verdict(own, codes=(1,))
+        assert not verdict["holds"] and OUTSIDE4 in verdict["problem"], verdict
+    forging.kill()
+    own.host.nft("delete table inet other")
+    _assert_as_ordered(_verdict(own)["trial"])
 
 
 def test_what_comparing_cannot_find_is_found_and_told(own):

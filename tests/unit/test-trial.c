@@ -141,6 +141,11 @@ static void judges_by_who_counted(void **state)
                 {false, {.error = EPERM, .refused = 1}, TRIAL_WRONG},
                 {false, {.error = 0}, TRIAL_WRONG},
                 {false, {.error = EPERM}, TRIAL_UNTRIED},
+                /* somebody else sends so, too, to where it is refused, to where it may go, or to both */
+                {true, {.error = EPERM, .refused = 2}, TRIAL_DISTURBED},
+                {true, {.error = EPERM, .refused = 1, .passed = 1}, TRIAL_DISTURBED},
+                {true, {.error = ENETUNREACH, .passed = 1}, TRIAL_DISTURBED},
+                {false, {.error = EPERM, .refused = 300, .passed = 1}, TRIAL_DISTURBED},
         };
 
         (void)state;
