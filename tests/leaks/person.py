@@ -87,6 +87,18 @@ def connecting(ways):
     yield
 
 
+def part(ways):
+    """Connections that the person closes and the far end does not yet."""
+    for way in ways:
+        s = new_socket(way, "tcp")
+        s.settimeout(probes.TIMEOUT)
+        s.bind(("::" if way.family == 6 else "0.0.0.0", way.port))
+        s.connect((way.dst, way.port))
+        s.send(b"deaf \n")
+        s.close()
+    yield
+
+
 def _listener(way, kind="tcp"):
     s = new_socket(way, kind)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

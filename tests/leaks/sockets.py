@@ -2,6 +2,7 @@
 """Channel 2: sockets of all kinds, and those that outlive the rule."""
 
 import lab as lab_
+import netlab
 import person
 import probes
 from lab import BOB
@@ -56,6 +57,21 @@ def _half_open(stage, ways):
     stage.person(person.connecting, ways)
     yield
     stage.wait(ways, 1.3)
+
+
+def _parted(stage, ways):
+    """Closed before the lock, on this side alone; the far end follows under it, and the kernel acknowledges that."""
+    stage.person(person.part, ways)
+
+    def parted():
+        listed = stage.host("/usr/bin/ss", "-tan").splitlines()
+        return sum(any(f":{way.port} " in line for way in ways) for line in listed if "TIME-WAIT" in line or
+                   "FIN-WAIT-2" in line) == len(ways)
+
+    netlab.wait_for(parted, 10.0, "the far end to hear of it")
+    yield
+    stage.lab.far.ask("hear")
+    stage.wait(ways, stage.patience)
 
 
 def dial(stage, ways):
@@ -142,6 +158,7 @@ def _rows():
 ROWS = (
     *_rows(),
     Row(2, "half-open connection", _half_open),
+    Row(2, "connection closed before, by one side", _parted, named="Let the kernel speak"),
     Row(2, "listener called from outside", _listening),
     Row(2, "listener under SYN cookies", _cookies, rules=True),
     Row(2, "accepted connection", _accepted),
