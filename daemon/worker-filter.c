@@ -108,6 +108,14 @@ int worker_filter_calls(void)
                 NEVER(SYS_process_vm_writev),
                 NEVER(SYS_process_madvise),
                 NEVER(SYS_kcmp),
+                /* Limits are set without a signal; one of processor time ends whoever it is of. */
+                FOR_CALL(SYS_prlimit64, 6),
+                LOAD_ARGUMENT(0),
+                IF(0),
+                ALLOW,
+                IF(self),
+                ALLOW,
+                REFUSE(EPERM),
                 /* The end comes with the daemon's. */
                 FOR_CALL(SYS_prctl, 6),
                 LOAD_ARGUMENT(0),

@@ -78,14 +78,33 @@ static int no_processes(void)
         return 0;
 }
 
+/* Any number but the process's own is somebody else's to the filter; the kernel itself would allow this one.
+ */
+static void *ask_by_number(void *argument)
+{
+        static int error;
+        struct rlimit l;
+
+        (void)argument;
+        error = prlimit(gettid(), RLIMIT_CPU, NULL, &l) < 0 ? errno : 0;
+        return &error;
+}
+
 static int nothing_to_others(void)
 {
+        pthread_t thread;
+        struct rlimit l;
+        void *error = NULL;
+
         EXPECT(refused(kill(getppid(), 0), EPERM));
         EXPECT(refused(kill(-1, 0), EPERM));
         EXPECT(refused(syscall(SYS_tgkill, getppid(), getppid(), 0), EPERM));
         EXPECT(refused(syscall(SYS_tkill, getppid(), 0), EPERM));
         EXPECT(refused(syscall(SYS_pidfd_open, getppid(), 0), EPERM));
         EXPECT(refused(syscall(SYS_ptrace, 0, 0, 0, 0), EPERM));
+        EXPECT(pthread_create(&thread, NULL, ask_by_number, NULL) == 0 && pthread_join(thread, &error) == 0);
+        EXPECT(error != NULL && *(int *)error == EPERM);
+        EXPECT(prlimit(getpid(), RLIMIT_CPU, NULL, &l) == 0 && getrlimit(RLIMIT_CPU, &l) == 0);
         EXPECT(kill(getpid(), 0) == 0);
         EXPECT(syscall(SYS_tgkill, getpid(), getpid(), 0) == 0);
         EXPECT(refused(prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0), EPERM));
