@@ -237,7 +237,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
                 lockdown_end_sessions(l); /* what did not die */
         }
         manager_retry_saving(m);
-        manager_cover_devices(m); /* also what nobody told of */
+        manager_cover_devices(m);       /* also what nobody told of */
         manager_follow_clock(m, false); /* nobody tells that it is synchronized */
         return rearm(source, RETRY_INTERVAL);
 }
