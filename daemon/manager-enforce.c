@@ -66,6 +66,30 @@ static int build_current(struct lockdown *l, struct ruleset **ret)
         return r < 0 ? r : lockdown_build(l, lockdown_profile(l), &s, ret);
 }
 
+static void cover_devices(struct lockdown *l, const struct ruleset *r)
+{
+        _cleanup_free_ char *error = NULL;
+        int e = nft_cover_devices(l->manager->nft, r, &error);
+
+        if (e >= 0) {
+                set_problem(&l->frames_problem, NULL);
+                return;
+        }
+        if (!l->frames_problem)
+                audit_log(LOG_ERR, "%s: frames of its people are not refused at every device: %s", l->name,
+                          error ? error : strerror(-e));
+        set_problem(&l->frames_problem, "%s", error ? error : strerror(-e));
+}
+
+/* Hooked up at every device there is; or, with INCOMPLETE, at those that are found now. */
+static void hooked_at_devices(struct lockdown *l, const struct ruleset *r, int incomplete)
+{
+        if (incomplete)
+                cover_devices(l, r);
+        else
+                set_problem(&l->frames_problem, NULL);
+}
+
 /* Puts NEW into the kernel in place of what is loaded there, by the smallest change that will do. */
 static int load(struct lockdown *l, struct ruleset *new, bool engaged)
 {
@@ -90,11 +114,12 @@ static int load(struct lockdown *l, struct ruleset *new, bool engaged)
         }
         lockdown_collect(l);
         r = nft_replace(nft, new, engaged, &error);
-        if (r < 0)
+        if (r < 0) {
                 set_problem(&l->kernel_problem, "%s", error ? error : strerror(-r));
-        else
-                set_problem(&l->frames_problem, NULL); /* hooked up at every device anew */
-        return r;
+                return r;
+        }
+        hooked_at_devices(l, new, r);
+        return 0;
 }
 
 static void take_loaded(struct lockdown *l, struct ruleset *r, bool engaged)
@@ -263,7 +288,7 @@ static int engage_table(struct lockdown *l)
                 r = nft_engage(l->manager->nft, l->loaded, &error);
                 if (r >= 0) {
                         l->engaged = true;
-                        set_problem(&l->frames_problem, NULL);
+                        hooked_at_devices(l, l->loaded, r);
                         if (!changed || lockdown_sync(l) < 0) {
                                 lockdown_second_sync(l);
                                 lockdown_relay_sync(l);
@@ -474,24 +499,9 @@ void lockdown_arm_expiry(struct lockdown *l)
 
 /* ---- devices ---- */
 
-static void cover_devices(struct lockdown *l)
-{
-        _cleanup_free_ char *error = NULL;
-        int r = nft_cover_devices(l->manager->nft, l->loaded, &error);
-
-        if (r >= 0) {
-                set_problem(&l->frames_problem, NULL);
-                return;
-        }
-        if (!l->frames_problem)
-                audit_log(LOG_ERR, "%s: frames of its people are not refused at every device: %s", l->name,
-                          error ? error : strerror(-r));
-        set_problem(&l->frames_problem, "%s", error ? error : strerror(-r));
-}
-
 void manager_cover_devices(struct manager *m)
 {
         for (size_t i = 0; i < m->n_lockdowns; i++)
                 if (m->lockdowns[i]->loaded && m->lockdowns[i]->engaged && !m->lockdowns[i]->kernel_problem)
-                        cover_devices(m->lockdowns[i]);
+                        cover_devices(m->lockdowns[i], m->lockdowns[i]->loaded);
 }

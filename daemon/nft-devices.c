@@ -86,31 +86,41 @@ static bool is_race(int error)
         return error == -ENOENT || error == -EEXIST || error == -ENODEV;
 }
 
-int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, nft_build_t build,
-                   const void *userdata, char **ret_error)
+int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, bool all_devices,
+                   nft_build_t build, const void *userdata, char **ret_error)
 {
-        int e = -ENOENT;
+        int e = -ENOENT, listed = 0;
+        bool complete = false;
 
         for (unsigned i = 0; i < TRIES && is_race(e); i++) {
                 _cleanup_devices_ struct nft_devices devices = {0};
                 _cleanup_batch_ struct nft_batch b = {0};
+                const bool without = i + 1 == TRIES; /* the rest does not wait for the devices */
 
                 if (i > 0 && ret_error) {
                         free(*ret_error);
                         *ret_error = NULL;
                 }
-                /* At the last try without: they are looked after again before long. */
-                if (r->frames && i + 1 < TRIES && nft_read_devices(&devices) < 0) {
+                if (r->frames && !without)
+                        listed = nft_read_devices(&devices);
+                if (listed < 0 && !without) {
                         e = -ENODEV;
                         continue;
                 }
+                if (listed < 0 && all_devices) {
+                        nft_say(ret_error,
+                                "the devices that table %s is to be hooked up at could not be listed: %s",
+                                table, strerror(-listed));
+                        return listed;
+                }
+                complete = !r->frames || !without;
                 nft_batch_begin(&b, n, table);
                 build(&b, &devices, userdata);
                 e = nft_batch_send(&b, ret_error);
                 if (!r->frames)
                         break;
         }
-        return e;
+        return e == 0 && !complete ? 1 : e;
 }
 
 /* Returns how many chains are to change. */

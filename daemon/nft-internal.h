@@ -176,10 +176,12 @@ void nft_find_hooked(struct nft_devices *d, const struct nft_chain_list *chains)
 void nft_put_hooks(struct nft_batch *b, const char *table, const struct ruleset *r, const char *order,
                    const struct nft_devices *devices);
 /* Switches hooks by BUILD, which fills the batch, with the devices of the moment; again where they changed
- * meanwhile, and at last without any rather than not at all. */
+ * meanwhile, and at last without any rather than not at all: then it returns 1, and nft_cover_devices() is to
+ * follow. Likewise where they could not be listed, unless ALL_DEVICES: that is an error then, and nothing is
+ * changed. */
 typedef void (*nft_build_t)(struct nft_batch *b, const struct nft_devices *devices, const void *userdata);
-int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, nft_build_t build,
-                   const void *userdata, char **ret_error);
+int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, bool all_devices,
+                   nft_build_t build, const void *userdata, char **ret_error);
 void nft_delete_hooks(struct nft_batch *b, const struct nft_chain_list *chains);
 /* The table that stands in for TABLE while that is changed: newly allocated. */
 #define HOLD_PREFIX "lockdownd.hold."

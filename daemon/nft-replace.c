@@ -189,11 +189,11 @@ static void build_switch_to_hold(struct nft_batch *b, const struct nft_devices *
 static int switch_to_hold(struct site *s, const struct ruleset *r, const char *order, char **ret_error)
 {
         const struct hooking h = {.site = s, .r = r, .order = order};
-        int e = nft_send_hooks(s->nft, s->hold, r, build_switch_to_hold, &h, ret_error);
+        int e = nft_send_hooks(s->nft, s->hold, r, true, build_switch_to_hold, &h, ret_error);
 
         if (e < 0)
                 drop_hold(s);
-        return e;
+        return e < 0 ? e : 0;
 }
 
 /* Lets the hold refuse in place of the table. One left by a daemon that died meanwhile does so already. */
@@ -243,7 +243,8 @@ static int hook_up(const struct site *s, const struct ruleset *r, const char *or
 {
         const struct hooking h = {.site = s, .r = r, .order = order, .hold = hold};
 
-        return nft_send_hooks(s->nft, s->table, r, build_hook_up, &h, ret_error);
+        /* Whatever is not hooked up yet, the hold refuses as long as it stands. */
+        return nft_send_hooks(s->nft, s->table, r, hold, build_hook_up, &h, ret_error);
 }
 
 static int create(const struct site *s, const struct ruleset *r, bool drop, char **ret_error)

@@ -252,7 +252,7 @@ static void build_engaged(struct nft_batch *b, const struct nft_devices *devices
 
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error)
 {
-        return nft_send_hooks(n, r->table, r, build_engaged, r, ret_error);
+        return nft_send_hooks(n, r->table, r, false, build_engaged, r, ret_error);
 }
 
 /* A counter that rules refer to cannot go, and nothing in a transaction can set it to zero: so the rules go

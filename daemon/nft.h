@@ -32,9 +32,10 @@ struct nft *nft_close(struct nft *n); /* returns NULL; tables stay */
  * were there are lost: read them first. Where it was engaged before and is to be, it refuses and allows
  * without a gap meanwhile. If it fails, what was engaged still refuses: by the old rules or the new. -ENOENT
  * also where somebody removed a large table while it was made: nft_stand_in() first, for the next attempt
- * takes a while. */
+ * takes a while. Else 0, 1 (see nft_engage()) or -errno. */
 int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error);
-/* Adds the base chains of R to the staged table. */
+/* Adds the base chains of R to the staged table. Returns 0; or 1, as nft_replace() does: it is in force, but
+ * perhaps not at every device (nft_cover_devices() is to follow). */
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error);
 /* Brings the hooks at devices in line with the devices there are now: for those that appeared, changed their
  * name or went since R was engaged. Does nothing where R has no rules for frames. */

@@ -91,6 +91,19 @@ __attribute__((unused)) static struct fixture *begin(void **state, const char *n
         return f;
 }
 
+/* The same, where frames are judged, too. */
+__attribute__((unused)) static struct fixture *begin_with_frames(void **state)
+{
+        struct fixture *f = *state;
+
+        need_kernel(f);
+        if (nft_why_no_frames(f->nft)) {
+                print_message("skipped: %s\n", nft_why_no_frames(f->nft));
+                skip();
+        }
+        return begin(state, "staff");
+}
+
 __attribute__((unused)) static const struct attempt *
 find_attempt(const struct attempts *a, uint32_t uid, const char *text, uint8_t protocol, uint16_t port)
 {

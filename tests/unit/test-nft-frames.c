@@ -29,18 +29,6 @@ static void cover(struct fixture *f)
         assert_difference(f, NULL);
 }
 
-static struct fixture *begin_with_frames(void **state)
-{
-        struct fixture *f = *state;
-
-        need_kernel(f);
-        if (nft_why_no_frames(f->nft)) {
-                print_message("skipped: %s\n", nft_why_no_frames(f->nft));
-                skip();
-        }
-        return begin(state, "staff");
-}
-
 static void test_devices_are_followed(void **state)
 {
         struct fixture *f = begin_with_frames(state);
