@@ -118,6 +118,7 @@ static int load(struct lockdown *l, struct ruleset *new, bool engaged)
                 set_problem(&l->kernel_problem, "%s", error ? error : strerror(-r));
                 return r;
         }
+        lockdown_counts_anew(l);
         hooked_at_devices(l, new, r);
         return 0;
 }
@@ -323,6 +324,7 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
         int r;
 
         l->order = o;
+        lockdown_counts_anew(l);
         l->verified_at = 0; /* that was another order */
         l->alarmed = false;
         l->tampering = (struct tampering){0};
@@ -361,6 +363,7 @@ static int disengage_table(struct lockdown *l)
                 return r;
         }
         l->engaged = false;
+        lockdown_counts_anew(l);
         set_problem(&l->kernel_problem, NULL);
         set_problem(&l->frames_problem, NULL);
         return 0;
@@ -384,7 +387,8 @@ static void restage(struct lockdown *l, bool other_people)
         struct manager *m = l->manager;
 
         if (!other_people) {
-                (void)lockdown_sync(l); /* not the lift's business if it fails */
+                if (lockdown_knows_people(l))
+                        (void)lockdown_sync(l); /* not the lift's business if it fails */
                 return;
         }
         resolver_cancel(m->resolver, l);
@@ -396,33 +400,38 @@ static void restage(struct lockdown *l, bool other_people)
         lockdown_refresh(l, NULL, NULL);
 }
 
-int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
-                 struct order **ret_ended)
+/* What the second lock has refused is known until it goes, and must be on disk before. 0 or -errno. */
+static int save_totals(struct lockdown *l)
 {
-        struct manager *m = l->manager;
-        struct now now;
+        struct order *o = l->order;
+        const uint64_t packets = o->refused_packets, bytes = o->refused_bytes;
+        uint64_t second_packets, second_bytes;
         int r;
 
-        clock_now(&now);
-        r = order_finish(l->order, state, by, reason, &now);
-        if (r < 0)
-                return r;
-        /* If that fails it is told with the second time; a crash before leaves it in force. */
-        (void)store_save_order(m->store, l->order);
-        l->expiry = sd_event_source_disable_unref(l->expiry);
-        lockdown_stop_verifying(l);
-        lockdown_tell_tampering(l);
-        lockdown_forget_caller(l);
+        lockdown_second_refused(l, &second_packets, &second_bytes);
+        o->refused_packets += second_packets;
+        o->refused_bytes += second_bytes;
+        r = store_save_order(l->manager->store, o);
+        o->refused_packets = packets; /* lockdown_second_end() adds it */
+        o->refused_bytes = bytes;
+        return r;
+}
+
+int lockdown_complete_end(struct lockdown *l, struct order **ret_ended)
+{
+        struct manager *m = l->manager;
+        int saved, r;
+
         lockdown_sever(l, NULL); /* what was queued under the lock must not go out behind it */
         lockdown_collect(l);
+        saved = save_totals(l);
         r = lockdown_second_end(l);
         if (r >= 0)
                 r = disengage_table(l);
-        if (r < 0) {
-                resume(l);
+        if (r < 0)
                 return r;
-        }
-        (void)manager_save_end(m, l->order, &l->unsaved); /* the totals are known only now */
+        if (saved < 0 || !attempts_record_empty(&l->unsaved)) /* tried again, and told if it fails again */
+                (void)manager_save_end(m, l->order, &l->unsaved);
         *ret_ended = TAKE_PTR(l->order);
         manager_record_soon(m);
         lockdown_relay_sync(l);
@@ -433,6 +442,28 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         (void)store_drop_membership(m->store, l->name);
         manager_remove(m, l);
         return 0;
+}
+
+int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
+                 struct order **ret_ended)
+{
+        struct now now;
+        int r;
+
+        clock_now(&now);
+        r = order_finish(l->order, state, by, reason, &now);
+        if (r < 0)
+                return r;
+        /* If that fails it is told when it has failed again; a crash before leaves it in force. */
+        (void)store_save_order(l->manager->store, l->order);
+        l->expiry = sd_event_source_disable_unref(l->expiry);
+        lockdown_stop_verifying(l);
+        lockdown_tell_tampering(l);
+        lockdown_forget_caller(l);
+        r = lockdown_complete_end(l, ret_ended);
+        if (r < 0)
+                resume(l);
+        return r;
 }
 
 static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)

@@ -76,20 +76,22 @@ struct lockdown {
 
         struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours */
         bool engaged;
+        /* of what the table shows, a part of the order's total already */
+        uint64_t counted_packets, counted_bytes;
         char *kernel_problem;     /* why the kernel does not hold what it should, or NULL */
         uint64_t failure_told_at; /* boot clock */
         char *frames_problem;     /* why frames are not refused at every device, or NULL */
         bool unsevered;           /* connections could not all be cut: to be tried again */
         bool second_engaged;
-        char *second_problem;    /* why the second lock is not in place as it should be, or NULL */
-        struct dns_relay *relay; /* with DNS=ADDRESS */
-        char *relay_problem;     /* why there is none, or why it does not serve, or NULL */
-        char *sessions_problem;  /* why logins from outside are not ended, or NULL */
-        struct attempts unsaved; /* of tables that went: could not be added to the record on disk yet */
-        uint64_t unsaved_since;  /* with save_problem: realtime */
-        uint64_t taken_back;     /* an end (ended_at) that was saved, but is not true; 0: none */
-        char *save_problem;      /* why the order would not survive a reboot, or NULL */
-        uint64_t verified_at;    /* realtime: both locks were read back and as they should be; 0: never yet */
+        char *second_problem;           /* why the second lock is not in place as it should be, or NULL */
+        struct dns_relay *relay;        /* with DNS=ADDRESS */
+        char *relay_problem;            /* why there is none, or why it does not serve, or NULL */
+        char *sessions_problem;         /* why logins from outside are not ended, or NULL */
+        struct attempts_record unsaved; /* could not be brought into the record on disk yet */
+        uint64_t unsaved_since;         /* with save_problem: realtime */
+        uint64_t taken_back;            /* an end (ended_at) that was saved, but is not true; 0: none */
+        char *save_problem;             /* why the order would not survive a reboot, or NULL */
+        uint64_t verified_at; /* realtime: both locks were read back and as they should be; 0: never yet */
         struct tampering tampering;
         bool alarmed;         /* … and since then it was told that they are not */
         uint64_t repaired_at; /* what was noticed then, boot clock */
@@ -264,25 +266,40 @@ int lockdown_count_sockets(struct lockdown *l, uint64_t *ret);
  * gone. -errno: still in force, kernel_problem says why. */
 int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
                  struct order **ret_ended);
+/* The second half of that, for an order that is saved as ended while its table still refuses. -errno: it
+ * still does, and L is as it was. */
+int lockdown_complete_end(struct lockdown *l, struct order **ret_ended);
 void lockdown_arm_expiry(struct lockdown *l);
 /* Devices came, went or have other names: the hooks at devices of what is in force follow. */
 void manager_cover_devices(struct manager *m);
 
 /* ---- manager-save.c ---- */
-/* Adds what a table that goes had counted to O's totals. */
-void manager_count_refused(struct order *o, const struct attempts *a);
-/* Reads what the table counted into the order's record, before the table is replaced. */
-void lockdown_collect(struct lockdown *l);
 void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
 int lockdown_save_members(struct lockdown *l);
-/* Saves that O is over, and adds UNSAVED (attempts, emptied; may be NULL) to its record. -errno: that is
+/* Saves that O is over, and brings its record up to UNSAVED (emptied; may be NULL). -errno: that is
  * journalled, remembered, and tried again by manager_retry_saving(). */
-int manager_save_end(struct manager *m, const struct order *o, struct attempts *unsaved);
+int manager_save_end(struct manager *m, const struct order *o, struct attempts_record *unsaved);
 /* Tries again whatever could not be saved. */
 void manager_retry_saving(struct manager *m);
 /* A sentence for each order (ONLY: of this name) that is over, but not on disk. */
 void manager_report_unsaved_ends(const struct manager *m, const char *only, json_t *warnings);
 void manager_forget_unsaved(struct manager *m); /* tries a last time; the store is still there */
+
+/* ---- manager-count.c ---- */
+/* Reads what the table counted into the order's total and record, before the table goes. As often as one
+ * likes: nothing is counted twice. */
+void lockdown_collect(struct lockdown *l);
+/* To be called when the table was replaced, or emptied. */
+void lockdown_counts_anew(struct lockdown *l);
+/* To be called for an order that comes from disk: what of its table is counted already. */
+void lockdown_recall(struct lockdown *l);
+/* Brings the record of the order with this id, on disk, up to UNSAVED. 0 or -errno. */
+int manager_save_record(struct manager *m, const char *id, const struct attempts_record *unsaved);
+bool attempts_record_empty(const struct attempts_record *r);
+/* All that L's order has refused so far, by both locks. */
+void lockdown_refused(struct lockdown *l, uint64_t *ret_packets, uint64_t *ret_bytes);
+/* The same one by one, as far as the rules know. 0 or -errno. The caller frees (attempts_clear()). */
+int lockdown_attempts(struct lockdown *l, struct attempts *ret);
 
 /* ---- manager-second.c ---- */
 /* Brings the second lock in line with order, plan and members; what goes wrong stands in second_problem. */

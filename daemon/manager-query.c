@@ -171,21 +171,9 @@ static struct attempts_item *attempts_item_new(struct attempts_op *a, const char
 /* Of an order in force: what the kernel counts now, and what was kept of tables replaced since. */
 static int collect_live(struct attempts_op *a, struct lockdown *l)
 {
-        _cleanup_attempts_ struct attempts kept = {0};
         struct attempts_item *item = attempts_item_new(a, l->name, l->order->id);
-        int r;
 
-        if (!item)
-                return -ENOMEM;
-        r = nft_read_attempts(l->manager->nft, l->name, &item->attempts);
-        if (r < 0)
-                return r;
-        r = store_load_attempts(l->manager->store, l->order->id, &kept);
-        if (r >= 0)
-                r = attempts_merge(&item->attempts, &kept);
-        if (r >= 0 || r == -ENOENT)
-                r = attempts_merge(&item->attempts, &l->unsaved);
-        return r;
+        return item ? lockdown_attempts(l, &item->attempts) : -ENOMEM;
 }
 
 /* Of a finished order, by its id. */

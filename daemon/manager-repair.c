@@ -158,8 +158,12 @@ static bool close_hole(struct lockdown *l, bool gone)
         _cleanup_(ruleset_freep) struct ruleset *few = build_few(l);
         struct nft *nft = l->manager->nft;
 
-        if (gone && !few)
-                return nft_replace(nft, l->loaded, true, NULL) >= 0;
+        if (gone && !few) {
+                if (nft_replace(nft, l->loaded, true, NULL) < 0)
+                        return false;
+                lockdown_counts_anew(l);
+                return true;
+        }
         (void)nft_stand_in(nft, l->loaded, few, NULL);
         return false;
 }

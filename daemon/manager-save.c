@@ -12,67 +12,10 @@
 struct unsaved_end {
         struct order *order;
         bool order_saved;
-        struct attempts attempts; /* to be added to its record */
+        struct attempts_record attempts; /* what its record is to be brought up to */
         int error;
         struct unsaved_end *next;
 };
-
-/* ---- attempts ---- */
-
-static int save_attempts(struct manager *m, const char *id, const struct attempts *a)
-{
-        _cleanup_attempts_ struct attempts before = {0};
-        int r;
-
-        if (a->n == 0)
-                return 0;
-        r = store_load_attempts(m->store, id, &before);
-        if (r >= 0 || r == -ENOENT || r == -EBADMSG) /* a damaged one was set aside: go on from here */
-                r = attempts_merge(&before, a);
-        return r < 0 ? r : store_save_attempts(m->store, id, &before);
-}
-
-void manager_count_refused(struct order *o, const struct attempts *a)
-{
-        o->refused_packets += a->packets;
-        o->refused_bytes += a->bytes;
-}
-
-/* Saves what could not be saved before. */
-static int save_unsaved_attempts(struct lockdown *l)
-{
-        int r = save_attempts(l->manager, l->order->id, &l->unsaved);
-
-        if (r >= 0)
-                attempts_clear(&l->unsaved);
-        return r;
-}
-
-void lockdown_collect(struct lockdown *l)
-{
-        _cleanup_attempts_ struct attempts now = {0};
-        struct manager *m = l->manager;
-        int r;
-
-        if (!l->order || !l->engaged)
-                return;
-        r = nft_read_attempts(m->nft, l->name, &now);
-        if (r == -ENOENT) /* somebody has removed it: that is told where it is noticed */
-                return;
-        if (r < 0) {
-                audit_log(LOG_WARNING, "%s: the attempts could not be read before the table changed: %s",
-                          l->name, strerror(-r));
-                return;
-        }
-        manager_count_refused(l->order, &now);
-        r = attempts_merge(&l->unsaved, &now);
-        if (r >= 0)
-                r = save_unsaved_attempts(l);
-        if (r < 0)
-                audit(AUDIT_NOT_SAVED, LOG_ERR, l->order, NULL,
-                      "%s: the record of attempts could not be saved: %s. It is tried again", l->name,
-                      strerror(-r));
-}
 
 /* ---- in force ---- */
 
@@ -142,26 +85,26 @@ static struct unsaved_end *unsaved_end_free(struct unsaved_end *u)
         if (!u)
                 return NULL;
         order_free(u->order);
-        attempts_clear(&u->attempts);
+        attempts_record_clear(&u->attempts);
         free(u);
         return NULL;
 }
 DEFINE_CLEANUP(struct unsaved_end *, unsaved_end_free)
 
-static int save_end(struct manager *m, const struct order *o, const struct attempts *unsaved,
+static int save_end(struct manager *m, const struct order *o, const struct attempts_record *unsaved,
                     bool *ret_order_saved)
 {
         int r = store_save_order(m->store, o);
 
         *ret_order_saved = r >= 0;
         if (r >= 0 && unsaved)
-                r = save_attempts(m, o->id, unsaved);
+                r = manager_save_record(m, o->id, unsaved);
         return r;
 }
 
 /* Remembers O, by way of the form it would have on disk. */
-static int remember(struct manager *m, const struct order *o, bool order_saved, struct attempts *unsaved,
-                    int error)
+static int remember(struct manager *m, const struct order *o, bool order_saved,
+                    struct attempts_record *unsaved, int error)
 {
         _cleanup_(unsaved_end_freep) struct unsaved_end *u = calloc(1, sizeof(*u));
         _cleanup_json_ json_t *j = order_to_json(o);
@@ -171,7 +114,7 @@ static int remember(struct manager *m, const struct order *o, bool order_saved, 
                 return r;
         if (unsaved) {
                 u->attempts = *unsaved;
-                *unsaved = (struct attempts){0};
+                *unsaved = (struct attempts_record){0};
         }
         u->order_saved = order_saved;
         u->error = error;
@@ -180,7 +123,7 @@ static int remember(struct manager *m, const struct order *o, bool order_saved, 
         return 0;
 }
 
-int manager_save_end(struct manager *m, const struct order *o, struct attempts *unsaved)
+int manager_save_end(struct manager *m, const struct order *o, struct attempts_record *unsaved)
 {
         bool saved;
         int r = save_end(m, o, unsaved, &saved);
@@ -199,7 +142,7 @@ int manager_save_end(struct manager *m, const struct order *o, struct attempts *
                               o->profile->name, strerror(-r), about_room(r), then);
         }
         if (unsaved)
-                attempts_clear(unsaved);
+                attempts_record_clear(unsaved);
         return r;
 }
 
@@ -233,8 +176,12 @@ void manager_retry_saving(struct manager *m)
                         if (!l->save_problem)
                                 audit_log(LOG_NOTICE, "%s: saved; it survives a reboot now", l->name);
                 }
-                if (l->order && l->unsaved.n > 0 && save_unsaved_attempts(l) >= 0)
+                if (!l->order || attempts_record_empty(&l->unsaved))
+                        continue;
+                if (manager_save_record(m, l->order->id, &l->unsaved) >= 0) {
+                        attempts_record_clear(&l->unsaved);
                         audit_log(LOG_NOTICE, "%s: the record of attempts is saved", l->name);
+                }
         }
         retry_ends(m);
 }

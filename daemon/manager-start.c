@@ -119,27 +119,56 @@ static const struct nft_table *find_table(const struct nft_table *tables, size_t
         return NULL;
 }
 
-/* Its time passed while nobody looked, by a clock that is believed: it is over, and never enforced for a
- * packet more. */
-static void expire(struct manager *m, struct order *o, const struct nft_table *table, const struct now *now)
+/* L for an order whose table is in the kernel, in force, and is to go. */
+static struct lockdown *attach(struct manager *m, struct order *o, const struct config *c)
 {
-        _cleanup_free_ char *error = NULL;
-        _cleanup_attempts_ struct attempts attempts = {0};
+        struct lockdown *l = entry_for(m, o, c);
 
-        if (table && table->engaged && nft_read_attempts(m->nft, o->profile->name, &attempts) >= 0)
-                manager_count_refused(o, &attempts);
-        if (table &&
-            (nft_adopt(m->nft, table->name, NULL) < 0 || nft_delete(m->nft, table->name, &error) < 0))
-                audit_log(LOG_ALERT, "%s has expired but could not be removed: %s", table->name,
-                          error ? error : "");
-        if (order_finish(o, ORDER_EXPIRED, NULL, order_unconfirmed(o, now) ? ORDER_UNCONFIRMED : NULL, now) <
-            0)
+        if (!l)
+                return NULL;
+        l->order = o;
+        load_members(l);
+        if (!l->have_members)
+                read_back_members(l);
+        (void)nft_adopt(m->nft, l->name, NULL); /* if that fails, so will what comes next, and say so */
+        l->engaged = true;
+        (void)lockdown_find_units(l);
+        lockdown_recall(l);
+        return l;
+}
+
+/* Its time passed while nobody looked, by a clock that is believed, and its table has refused since: that ends as if somebody had looked.
+ */
+static void expire_in_force(struct manager *m, struct order *o, const struct config *c, const struct now *now)
+{
+        const char *why = order_unconfirmed(o, now) ? ORDER_UNCONFIRMED : NULL;
+        _cleanup_(order_freep) struct order *ended = NULL;
+        struct lockdown *l = attach(m, o, c);
+        int r = l ? lockdown_end(l, ORDER_EXPIRED, NULL, why, &ended) : -ENOMEM;
+
+        if (!l)
+                order_free(o);
+        if (r < 0) /* tried again by its timer */
+                audit_log(LOG_ALERT, "%s has expired but could not be removed: %s", l ? l->name : "an order",
+                          l && l->kernel_problem ? l->kernel_problem : strerror(-r));
+        else
+                audit(AUDIT_EXPIRED, LOG_NOTICE, ended, NULL, "%s expired while lockdownd was not running",
+                      ended->profile->name);
+}
+
+/* Its time passed, by a clock that is believed, while nothing of it was in the kernel: it is over, and never enforced for a packet more. */
+static void expire(struct manager *m, struct order *o, const struct now *now)
+{
+        const char *why = order_unconfirmed(o, now) ? ORDER_UNCONFIRMED : NULL;
+
+        if (order_finish(o, ORDER_EXPIRED, NULL, why, now) < 0)
                 audit(AUDIT_NOT_SAVED, LOG_ERR, o, NULL, "the end of %s could not be saved",
                       o->profile->name);
         else
-                (void)manager_save_end(m, o, &attempts);
+                (void)manager_save_end(m, o, NULL);
         audit(AUDIT_EXPIRED, LOG_NOTICE, o, NULL, "%s expired while lockdownd was not running",
               o->profile->name);
+        order_free(o);
 }
 
 static void restore_order(struct manager *m, struct order *o, const struct nft_table *table,
@@ -150,12 +179,15 @@ static void restore_order(struct manager *m, struct order *o, const struct nft_t
         bool same_boot;
 
         clock_now(&now);
-        if (order_expired(o, &now)) {
-                expire(m, o, table, &now);
-                order_free(o);
+        l = manager_find(m, o->profile->name);
+        if (order_expired(o, &now) && table && table->engaged && !l) {
+                expire_in_force(m, o, c, &now);
                 return;
         }
-        l = manager_find(m, o->profile->name);
+        if (order_expired(o, &now)) {
+                expire(m, o, &now);
+                return;
+        }
         if (!l)
                 l = entry_for(m, o, c);
         if (!l || l->order) {
@@ -167,6 +199,7 @@ static void restore_order(struct manager *m, struct order *o, const struct nft_t
         order_rebase(o, &now);
         (void)order_settle(o, &now);
         l->order = o;
+        lockdown_recall(l);
         restore(l, table, same_boot);
         lockdown_arm_expiry(l);
 }
@@ -195,6 +228,7 @@ static int recover(struct manager *m, const struct nft_table *table, const struc
                 return r;
         }
         p = NULL; /* the order's now */
+        lockdown_recall(l);
         restore(l, table, true);
         lockdown_save(l);
         audit(AUDIT_RECOVERED, LOG_WARNING, l->order, NULL,
@@ -205,31 +239,30 @@ static int recover(struct manager *m, const struct nft_table *table, const struc
 
 /* Lifted or expired and saved as such, but the daemon died before the hooks were gone: finishes that. An
  * order given since has another id and is not touched. */
-static bool complete_end(struct manager *m, const struct nft_table *table)
+static bool complete_end(struct manager *m, const struct nft_table *table, const struct config *c)
 {
-        _cleanup_(order_freep) struct order *o = NULL;
-        _cleanup_attempts_ struct attempts attempts = {0};
-        _cleanup_free_ char *error = NULL;
+        struct order *o = NULL;
+        _cleanup_(order_freep) struct order *ended = NULL;
+        struct lockdown *l;
         int r = table->order[0] ? store_load_finished(m->store, table->order, &o) : -ENOENT;
 
         if (r < 0)
                 return false;
-        if (nft_read_attempts(m->nft, table->name, &attempts) >= 0) {
-                manager_count_refused(o, &attempts);
-                (void)store_save_attempts(m->store, o->id, &attempts);
-                (void)store_save_order(m->store, o);
-        }
-        r = nft_adopt(m->nft, table->name, NULL);
-        if (r >= 0)
-                r = nft_delete(m->nft, table->name, &error);
-        if (r < 0) {
-                audit_log(LOG_ALERT, "%s had ended but could not be removed: %s", table->name,
-                          error ? error : strerror(-r));
+        l = manager_find(m, table->name) ? NULL : attach(m, o, c);
+        if (!l) {
+                order_free(o);
                 return false;
         }
-        audit(o->state == ORDER_LIFTED ? AUDIT_LIFTED : AUDIT_EXPIRED, LOG_NOTICE, o, NULL,
+        r = lockdown_complete_end(l, &ended);
+        if (r < 0) {
+                audit_log(LOG_ALERT, "%s had ended but could not be removed: %s", table->name,
+                          l->kernel_problem ? l->kernel_problem : strerror(-r));
+                manager_remove(m, l);
+                return false;
+        }
+        audit(ended->state == ORDER_LIFTED ? AUDIT_LIFTED : AUDIT_EXPIRED, LOG_NOTICE, ended, NULL,
               "%s had ended (%s) when lockdownd died: its block is removed now", table->name,
-              order_state_to_string(o->state));
+              order_state_to_string(ended->state));
         return true;
 }
 
@@ -240,9 +273,9 @@ static void sort_out_table(struct manager *m, const struct nft_table *table, con
         _cleanup_free_ char *error = NULL;
         int r;
 
-        if (l && l->order)
-                return;
-        if (table->engaged && complete_end(m, table))
+        if (l && (l->order || l->loaded))
+                return; /* staged again, after its order had expired */
+        if (table->engaged && complete_end(m, table, c))
                 return;
         if (table->engaged) {
                 r = recover(m, table, c);

@@ -58,7 +58,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         free(l->units_problem);
         free(l->kernel_problem);
         free(l->save_problem);
-        attempts_clear(&l->unsaved);
+        attempts_record_clear(&l->unsaved);
         free(l->sessions_problem);
         free(l->second_problem);
         free(l->trial_text);
@@ -115,7 +115,7 @@ const struct profile *lockdown_profile(const struct lockdown *l)
 
 static void describe(struct lockdown *l, FILE *f)
 {
-        uint64_t packets = 0, bytes = 0, second_packets, second_bytes;
+        uint64_t packets, bytes;
         char until[64], span[64];
         struct now now;
 
@@ -137,9 +137,8 @@ static void describe(struct lockdown *l, FILE *f)
                 fprintf(f, " %" PRIu32, l->order->ordered_by.uid);
         if (l->order->reason && l->order->reason[0])
                 fprintf(f, " (%s)", l->order->reason);
-        (void)nft_read_refused(l->manager->nft, l->name, &packets, &bytes);
-        lockdown_second_refused(l, &second_packets, &second_bytes);
-        fprintf(f, ", %" PRIu64 " packets refused", l->order->refused_packets + packets + second_packets);
+        lockdown_refused(l, &packets, &bytes);
+        fprintf(f, ", %" PRIu64 " packets refused", packets);
         if (lockdown_trouble(l))
                 fprintf(f, ", NOT holding as it should: %s", lockdown_trouble(l));
         else if (l->verified_at > 0 && l->verified_at <= now.realtime)

@@ -290,6 +290,20 @@ int nft_read_attempts(struct nft *n, const char *name, struct attempts *ret)
         return 0;
 }
 
+int nft_table_number(struct nft *n, const char *name, uint64_t *ret)
+{
+        _cleanup_free_ char *table = nft_table_name(name);
+        struct nft_table_state state;
+        int r = table ? nft_table_state(n, NFPROTO_INET, table, &state) : -ENOMEM;
+
+        if (r == 0 && !state.exists)
+                r = -ENOENT;
+        if (r < 0)
+                return r;
+        *ret = state.handle;
+        return 0;
+}
+
 void attempts_clear(struct attempts *a)
 {
         free(a->items);

@@ -131,6 +131,7 @@ static int read_table(const struct nlmsghdr *message, void *userdata)
         if (r == 0) {
                 state->exists = true;
                 state->flags = nftnl_table_get_u32(t, NFTNL_TABLE_FLAGS);
+                state->handle = nftnl_table_get_u64(t, NFTNL_TABLE_HANDLE);
                 if (nftnl_table_is_set(t, NFTNL_TABLE_OWNER))
                         state->owner = nftnl_table_get_u32(t, NFTNL_TABLE_OWNER);
         }

@@ -92,6 +92,7 @@ struct nft_table_state {
         bool exists;
         uint32_t flags;
         uint32_t owner; /* port id of the socket that owns it, 0: none */
+        uint64_t handle;
 };
 int nft_table_state(struct nft *n, uint8_t family, const char *table, struct nft_table_state *ret);
 /* The families in which a lockdown has tables. */

@@ -101,6 +101,9 @@ struct attempts {
         size_t n;
         uint64_t packets, bytes; /* all that was refused, also what found no room in the sets */
 };
+/* As long as this boot lasts, no other table of this network namespace has the number of the one for packets.
+ * -ENOENT: there is none. */
+int nft_table_number(struct nft *n, const char *name, uint64_t *ret);
 int nft_read_attempts(struct nft *n, const char *name, struct attempts *ret);
 /* Only the totals: one small request. */
 int nft_read_refused(struct nft *n, const char *name, uint64_t *ret_packets, uint64_t *ret_bytes);

@@ -265,22 +265,18 @@ static void put_tampering(struct builder *b, const struct tampering *t)
 /* What only an order in force has. */
 static void put_live(struct builder *b, struct lockdown *l, const struct order *o)
 {
-        uint64_t packets = 0, bytes = 0, second_packets, second_bytes;
+        uint64_t packets, bytes;
         struct now now;
 
         clock_now(&now);
         if (o->end != END_NEVER)
                 put(b, "remaining_usec", count(order_remaining(o, &now)));
-        if (l->engaged)
-                (void)nft_read_refused(l->manager->nft, l->name, &packets, &bytes);
-        lockdown_second_refused(l, &second_packets, &second_bytes);
+        lockdown_refused(l, &packets, &bytes);
         if (o->confirm_until > 0) {
                 put_time(b, "confirm_until", o->confirm_until);
                 put(b, "confirm_remaining_usec", count(order_confirm_remaining(o, &now)));
         }
-        put(b, "refused",
-            refused_json(o->refused_packets + packets + second_packets,
-                         o->refused_bytes + bytes + second_bytes));
+        put(b, "refused", refused_json(packets, bytes));
         put(b, "holds", json_boolean(!lockdown_trouble(l)));
         put_time(b, "verified_at", l->verified_at);
         put_optional(b, "trial", l->trial_text);

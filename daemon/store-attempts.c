@@ -41,18 +41,31 @@ static void write_attempt(const struct attempt *a, FILE *f)
                 capped(a->packets), capped(a->bytes));
 }
 
+/* What stands between the braces of an object. */
 static void write_attempts(const struct attempts *a, FILE *f)
 {
-        fprintf(f, "{\"version\": %d, \"packets\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"attempts\": [\n",
-                ATTEMPTS_VERSION, capped(a->packets), capped(a->bytes));
+        fprintf(f, "\"packets\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"attempts\": [\n", capped(a->packets),
+                capped(a->bytes));
         for (size_t i = 0; i < a->n; i++) {
                 write_attempt(&a->items[i], f);
                 fputs(i + 1 < a->n ? ",\n" : "\n", f);
         }
-        fputs("]}\n", f);
+        fputs("]", f);
 }
 
-int store_save_attempts(struct store *s, const char *id, const struct attempts *a)
+static void write_record(const struct attempts_record *record, FILE *f)
+{
+        fprintf(f, "{\"version\": %d, ", ATTEMPTS_VERSION);
+        write_attempts(&record->earlier, f);
+        if (record->last_table[0]) {
+                fprintf(f, ", \"last\": {\"table\": \"%s\", ", record->last_table);
+                write_attempts(&record->last, f);
+                fputs("}", f);
+        }
+        fputs("}\n", f);
+}
+
+int store_save_record(struct store *s, const char *id, const struct attempts_record *record)
 {
         _cleanup_free_ char *text = NULL;
         char name[ATTEMPTS_NAME_SIZE];
@@ -67,13 +80,20 @@ int store_save_attempts(struct store *s, const char *id, const struct attempts *
         f = open_memstream(&text, &size);
         if (!f)
                 return -ENOMEM;
-        write_attempts(a, f);
+        write_record(record, f);
         failed = ferror(f);
         if (fclose(f) != 0 || failed)
                 return -ENOMEM;
         if (size > ATTEMPTS_SIZE_MAX)
                 return -EFBIG;
         return file_replace(s->fds[DIR_ATTEMPTS], name, text, size);
+}
+
+void attempts_record_clear(struct attempts_record *record)
+{
+        attempts_clear(&record->earlier);
+        attempts_clear(&record->last);
+        record->last_table[0] = '\0';
 }
 
 /* ---- reading ---- */
@@ -122,11 +142,8 @@ static int attempts_from_json(const json_t *j, struct attempts *ret)
 {
         _cleanup_attempts_ struct attempts a = {0};
         const json_t *rows = json_object_get(j, "attempts");
-        uint64_t version;
 
-        if (!json_is_array(rows) || !read_number(json_object_get(j, "version"), INT64_MAX, &version) ||
-            version != ATTEMPTS_VERSION ||
-            !read_number(json_object_get(j, "packets"), INT64_MAX, &a.packets) ||
+        if (!json_is_array(rows) || !read_number(json_object_get(j, "packets"), INT64_MAX, &a.packets) ||
             !read_number(json_object_get(j, "bytes"), INT64_MAX, &a.bytes))
                 return -EBADMSG;
         a.items = calloc(json_array_size(rows) + 1, sizeof(*a.items));
@@ -142,7 +159,37 @@ static int attempts_from_json(const json_t *j, struct attempts *ret)
         return 0;
 }
 
-int store_load_attempts(struct store *s, const char *id, struct attempts *ret)
+static bool table_id_valid(const char *id)
+{
+        const size_t n = id ? strlen(id) : 0;
+
+        return n > 0 && n < TABLE_ID_SIZE && strspn(id, "0123456789abcdef-/") == n;
+}
+
+/* Likewise. */
+static int record_from_json(const json_t *j, struct attempts_record *ret)
+{
+        _cleanup_record_ struct attempts_record record = {0};
+        const json_t *last = json_object_get(j, "last");
+        const char *table = json_string_value(json_object_get(last, "table"));
+        uint64_t version;
+        int r;
+
+        if (!read_number(json_object_get(j, "version"), INT64_MAX, &version) || version != ATTEMPTS_VERSION ||
+            (last && !table_id_valid(table)))
+                return -EBADMSG;
+        r = attempts_from_json(j, &record.earlier);
+        if (r == 0 && last)
+                r = attempts_from_json(last, &record.last);
+        if (r < 0)
+                return r;
+        (void)snprintf(record.last_table, sizeof(record.last_table), "%s", last ? table : "");
+        *ret = record;
+        record = (struct attempts_record){0};
+        return 0;
+}
+
+int store_load_record(struct store *s, const char *id, struct attempts_record *ret)
 {
         _cleanup_free_ char *text = NULL, *why = NULL;
         _cleanup_json_ json_t *j = NULL;
@@ -158,11 +205,25 @@ int store_load_attempts(struct store *s, const char *id, struct attempts *ret)
         if (r == 0) {
                 j = json_from_text(text, size, &error);
                 if (j)
-                        r = attempts_from_json(j, ret);
+                        r = record_from_json(j, ret);
                 else
                         r = json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
         }
         if (r == -EBADMSG)
                 store_set_aside(s, DIR_ATTEMPTS, name, why ? why : "it is not a record of attempts", NULL);
         return r;
+}
+
+int store_load_attempts(struct store *s, const char *id, struct attempts *ret)
+{
+        _cleanup_record_ struct attempts_record record = {0};
+        int r = store_load_record(s, id, &record);
+
+        if (r == 0)
+                r = attempts_merge(&record.earlier, &record.last);
+        if (r < 0)
+                return r;
+        *ret = record.earlier;
+        record.earlier = (struct attempts){0};
+        return 0;
 }

@@ -7,9 +7,12 @@
  *
  *   orders/ID.json         in force
  *   history/ENDED-ID.json  finished; ENDED is ended_at in 20 digits, so that names sort by time
- *   attempts/ID.json       record of a finished (or replaced) table, one attempt a line:
+ *   attempts/ID.json       record of an order's tables, as far as they are finished, one attempt a line:
  *                          {"version": 1, "packets": N, "bytes": N, "attempts":
- *                          [[uid or null, "address", protocol, port, packets, bytes], ...]}
+ *                          [[uid or null, "address", protocol, port, packets, bytes], ...],
+ *                          "last": {"table": "…", "packets": N, "bytes": N, "attempts": [...]}}
+ *                          "last" is what one of them had counted when it was to be removed, and not a part
+ * of the rest: if that is still there, the same counts go on there and are not to be added again
  *   record/removed.json    what is no longer kept, see struct record_removed:
  *                          {"version": 1, "orders": N, "from": T, "until": T, "removing": [NAME, ...]}
  *   members/NAME           last known membership (its text form: subjects.h)
@@ -88,9 +91,20 @@ size_t record_decide(struct record_pass *p, const struct record_bounds *b, uint6
 int record_remove(struct record_pass *p);
 struct record_pass *record_pass_free(struct record_pass *p); /* returns NULL */
 
-int store_save_attempts(struct store *s, const char *id, const struct attempts *a);
+#define TABLE_ID_SIZE 64
+
+/* What an order's tables have counted: all but the last one, and that one. */
+struct attempts_record {
+        struct attempts earlier, last;
+        char last_table[TABLE_ID_SIZE]; /* printable; empty: there is no last one */
+};
+int store_save_record(struct store *s, const char *id, const struct attempts_record *record);
 /* -ENOENT: nothing kept; -EBADMSG: damaged (set aside). RET must be empty; untouched on failure. */
+int store_load_record(struct store *s, const char *id, struct attempts_record *ret);
+/* The same, all of it added up. */
 int store_load_attempts(struct store *s, const char *id, struct attempts *ret);
+void attempts_record_clear(struct attempts_record *record);
+#define _cleanup_record_ _cleanup_(attempts_record_clear)
 
 int store_save_membership(struct store *s, const char *profile, const struct membership *m);
 /* -ENOENT: none kept; -EBADMSG: damaged (set aside, with a sentence in PROBLEMS, which may be NULL); -EINVAL

@@ -93,20 +93,28 @@ static void must_say(const json_t *j, const struct attempts *a)
         }
 }
 
-static void write_and_read(struct store *s, const struct attempts *a)
+static void must_be_same(const struct attempts *a, const struct attempts *b)
 {
-        _cleanup_attempts_ struct attempts again = {0};
-
-        MUST(store_save_attempts(s, ID, a) == 0);
-        MUST(store_load_attempts(s, ID, &again) == 0);
-        MUST(a->n == again.n && a->packets == again.packets && a->bytes == again.bytes);
+        MUST(a->n == b->n && a->packets == b->packets && a->bytes == b->bytes);
         for (size_t i = 0; i < a->n; i++)
-                MUST(same_attempt(&a->items[i], &again.items[i]));
+                MUST(same_attempt(&a->items[i], &b->items[i]));
+}
+
+static void write_and_read(struct store *s, const struct attempts_record *record)
+{
+        _cleanup_record_ struct attempts_record again = {0};
+
+        MUST(store_save_record(s, ID, record) == 0);
+        MUST(store_load_record(s, ID, &again) == 0);
+        MUST(strcmp(record->last_table, again.last_table) == 0);
+        must_be_same(&record->earlier, &again.earlier);
+        must_be_same(&record->last, &again.last);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-        _cleanup_attempts_ struct attempts a = {0}, sum = {0};
+        _cleanup_record_ struct attempts_record record = {0};
+        _cleanup_attempts_ struct attempts sum = {0};
         _cleanup_json_ json_t *j = NULL;
         struct store s = {.fds = {-1, -1, -1, -1, -1}};
         int r;
@@ -115,15 +123,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         file.text = copy_bytes(data, size);
         file.size = size;
         file.set_aside = 0;
-        r = store_load_attempts(&s, ID, &a);
+        r = store_load_record(&s, ID, &record);
         MUST(r == 0 || r == -EBADMSG);
-        MUST(file.set_aside == (r < 0) && (r == 0 || !a.items));
+        MUST(file.set_aside == (r < 0) && (r == 0 || !record.earlier.items));
         if (r < 0)
                 return 0;
         j = json_loadb((const char *)data, size, 0, NULL);
-        must_say(j, &a);
-        write_and_read(&s, &a);
-        merge(&sum, &a);
-        merge(&sum, &a);
+        must_say(j, &record.earlier);
+        if (record.last_table[0])
+                must_say(json_object_get(j, "last"), &record.last);
+        write_and_read(&s, &record);
+        merge(&sum, &record.earlier);
+        merge(&sum, &record.last);
         return 0;
 }

@@ -360,6 +360,60 @@ def test_a_lift_cut_short_is_finished(own):
     assert not quick(own, ALICE) and _ids(own)["staff"] != order
 
 
+def _refused(lab, id_):
+    """The total, and the packets by port, of an order that has ended."""
+    order = next(o for o in lab.json("history")["orders"] if o["id"] == id_)
+    entries = lab.json("attempts", id_)["profiles"][0]["entries"]
+    return order["refused"]["packets"], {e["port"]: e["packets"] for e in entries}
+
+
+def test_the_record_of_a_lift_cut_short_is_whole(own):
+    order = own.json("order", "staff")["order"]
+    own.probe([own.spec("udp", INTERNET4, 1001, reply=False)], ALICE)
+    own.configure(CONFIGURATION.replace("Groups=staff\n", "Groups=staff\nServices=none.service\n"))
+    own.do("reload")  # another table: what the first one counted is kept on disk
+    own.probe([own.spec("udp", INTERNET4, 1002, reply=False)], ALICE)
+    _as_if_it_died_lifting(own, "staff")
+    own.start()
+    assert own.orders() == {}
+    assert _refused(own, order["id"]) == (2, {1001: 1, 1002: 1})
+
+
+def test_a_lift_that_is_refused_counts_nothing_twice(own):
+    order = own.json("order", "staff")["order"]
+    if order["locks"]["second_lock"] != "in force":
+        pytest.skip(order["locks"]["second_lock"])
+    own.probe([own.spec("udp", INTERNET4, 1001, reply=False)], ALICE)
+    pins = "/sys/fs/bpf/lockdownd/staff"
+    own.host.call(netlab.mount, "none", pins, "tmpfs")  # so it cannot be taken off
+    for _ in range(2):
+        done = own.ctl("lift", "staff")
+        assert done.returncode == 1 and "STILL in force" in done.stderr, done
+    assert not quick(own, ALICE)
+    assert own.orders()["staff"]["refused"]["packets"] == 3
+    own.host.call(netlab.umount, pins)
+    own.do("lift", "staff")
+    assert quick(own, ALICE)
+    assert _refused(own, order["id"]) == (3, {1001: 1, 443: 1}), "one of IPv4, one of IPv6 each"
+
+
+def test_what_came_up_while_it_was_dead_is_cut_when_the_order_has_expired(own):
+    own.configure(CONFIGURATION.replace("Groups=staff\n", "Groups=staff\nSecondLock=no\n"))  # it would hide the hole
+    own.do("reload")
+    until = own.json("order", "staff", "--for", "3s")["order"]["until_usec"] / 1e6
+    own.daemon.end(signal.SIGKILL)
+    own.host.nft(TAMPERING["accept-first"])
+    held = own.host.spawn(probes.transfer, INTERNET4, 9001, who=ALICE)
+    others = own.host.spawn(probes.transfer, INTERNET4, 9001, who=MALLORY)
+    held.receive()
+    others.receive()
+    wait_for(lambda: time.time() > until + 0.05, 5.0)
+    own.start()
+    assert quick(own, ALICE) and own.orders() == {}
+    wait_for(lambda: held.ask("report")["error"], 5.0, "what a subject had open under the order to be cut")
+    assert not others.ask("report")["error"]
+
+
 def test_the_record_of_an_order_that_expires_while_it_is_dead_is_whole(own):
     order = own.json("order", "staff", "--for", "3s")["order"]
     own.probe([own.spec("udp", INTERNET4, 1001, reply=False)], ALICE)

@@ -3,16 +3,17 @@
 /* In what order the manager asks its edges, and what it does when one of them refuses. */
 
 // wrap: nft_owns_tables nft_why_no_frames nft_engage nft_replace nft_disengage
-// wrap: nft_delete nft_read_attempts nft_read_refused nft_close sever_can_destroy
+// wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
 // wrap: second_lock_prepare second_lock_engage second_lock_update second_lock_disengage
 // wrap: second_lock_read_refused second_lock_no_sender second_lock_close resolver_cancel
-// wrap: store_save_order store_save_attempts store_take_back_end audit audit_log
+// wrap: store_save_order store_save_record store_take_back_end audit audit_log
 
 #include "manager-lab.h"
 
 #define ORDERED "engage, second on, sever, save active, journal ordered, reply"
-#define ENDS(how) "save " how ", sever, read attempts, save attempts, second off, disengage, save " how
+/* What was refused is on disk before the first lock goes. */
+#define ENDS(how) "save " how ", sever, read attempts, save attempts, save " how ", second off, disengage"
 
 /* Block first, with both locks; cut what is open; then the disk; only then is it told. */
 static void test_order(void **state)
@@ -82,7 +83,7 @@ static void test_adhoc(void **state)
         assert_int_equal(lockdown_engage(l, o, NULL), 0);
         assert_steps("load engaged, second on, sever, save active");
         lift(f, "night");
-        assert_steps("save lifted, sever, read attempts, save attempts, second off, delete, save lifted, "
+        assert_steps("save lifted, sever, read attempts, save attempts, save lifted, second off, delete, "
                      "journal lifted, reply");
         assert_null(manager_find(f->m, "night"));
         assert_int_equal(count_files(&f->disk, "members"), 1); /* staff's */
@@ -149,9 +150,9 @@ static void test_lift_is_not_saved(void **state)
         edges.n = 0;
         edges.save = -ENOSPC;
         lift(f, "staff");
-        assert_steps(
-                "save lifted, sever, read attempts, save attempts, journal not saved, second off, disengage, "
-                "save lifted, journal not saved, journal lifted, reply");
+        assert_steps("save lifted, sever, read attempts, save attempts, journal not saved, save lifted, "
+                     "second off, disengage, "
+                     "save lifted, journal not saved, journal lifted, reply");
         assert_true(warned(f, "staff would come back after a reboot"));
         assert_true(!f->l->order && !f->l->engaged);
         assert_int_equal(count_files(&f->disk, "orders"), 1);
@@ -192,9 +193,9 @@ static void test_lift_is_refused(void **state)
         edges.n = 0;
         edges.disengage = edges.delete = -EBUSY;
         lift(f, "staff");
-        assert_steps(
-                "save lifted, sever, read attempts, save attempts, second off, disengage, delete, second on, "
-                "take back the end, error");
+        assert_steps("save lifted, sever, read attempts, save attempts, save lifted, second off, disengage, "
+                     "delete, second on, "
+                     "take back the end, error");
         assert_still_in_force(f);
         assert_true(f->l->second_engaged && f->l->expiry);
         edges.disengage = edges.delete = 0;
@@ -212,7 +213,8 @@ static void test_lift_is_refused_by_the_second_lock(void **state)
         edges.n = 0;
         edges.second_off = -EBUSY;
         lift(f, "staff");
-        assert_steps("save lifted, sever, read attempts, save attempts, second off, second changed, take "
+        assert_steps("save lifted, sever, read attempts, save attempts, save lifted, second off, second "
+                     "changed, take "
                      "back the end, "
                      "error");
         assert_still_in_force(f);

@@ -88,10 +88,12 @@ static void fill(struct fixture *f, unsigned n)
 
                 finish(o, T0 + i);
                 assert_int_equal(store_save_order(f->store, o), 0);
-                assert_int_equal(store_save_attempts(f->store, o->id, &a), 0);
+                assert_int_equal(store_save_record(f->store, o->id, &(struct attempts_record){.earlier = a}),
+                                 0);
         }
         assert_int_equal(store_save_order(f->store, in_force), 0);
-        assert_int_equal(store_save_attempts(f->store, in_force->id, &a), 0);
+        assert_int_equal(store_save_record(f->store, in_force->id, &(struct attempts_record){.earlier = a}),
+                         0);
 }
 
 /* A whole pass; the result of the last step. *RET_STEPS (may be NULL): of those that removed. */
@@ -168,7 +170,7 @@ static void test_in_force_stays(void **state)
         o->state = ORDER_ACTIVE;
         assert_int_equal(store_save_order(f->store, o),
                          0); /* and the daemon dies before the false end is gone */
-        assert_int_equal(store_save_attempts(f->store, o->id, &a), 0);
+        assert_int_equal(store_save_record(f->store, o->id, &(struct attempts_record){.earlier = a}), 0);
         assert_int_equal(keep(f, 0, NULL), 0);
         assert_int_equal(count_files(f, "orders"), 1);
         assert_int_equal(count_files(f, "attempts"), 1);

@@ -21,6 +21,11 @@ static struct attempt attempt(uint32_t uid, const char *addr, uint8_t protocol, 
         return a;
 }
 
+static int save(struct fixture *f, const char *id, const struct attempts *a)
+{
+        return store_save_record(f->store, id, &(struct attempts_record){.earlier = *a});
+}
+
 static void test_attempts_round_trip(void **state)
 {
         struct fixture *f = *state;
@@ -34,7 +39,7 @@ static void test_attempts_round_trip(void **state)
         struct attempts back = {0}, none = {0};
 
         assert_int_equal(store_load_attempts(f->store, id_of(1), &back), -ENOENT);
-        assert_int_equal(store_save_attempts(f->store, id_of(1), &a), 0);
+        assert_int_equal(save(f, id_of(1), &a), 0);
         assert_int_equal(store_load_attempts(f->store, id_of(1), &back), 0);
         items[1].packets = INT64_MAX; /* what JSON can hold */
         assert_int_equal(back.n, a.n);
@@ -50,7 +55,7 @@ static void test_attempts_round_trip(void **state)
                 assert_int_equal(back.items[i].bytes, items[i].bytes);
         }
         attempts_clear(&back);
-        assert_int_equal(store_save_attempts(f->store, id_of(2), &none), 0);
+        assert_int_equal(save(f, id_of(2), &none), 0);
         assert_int_equal(store_load_attempts(f->store, id_of(2), &back), 0);
         assert_int_equal(back.n, 0);
         attempts_clear(&back);
@@ -66,7 +71,7 @@ static void test_attempts_many(void **state)
         assert_non_null(a.items);
         for (size_t i = 0; i < n; i++)
                 a.items[i] = attempt((uint32_t)i, "2001:db8:1111:2222:3333:4444:5555:6666", 6, 443, i);
-        assert_int_equal(store_save_attempts(f->store, id_of(1), &a), 0);
+        assert_int_equal(save(f, id_of(1), &a), 0);
         print_message("saving %zu attempts: %.0f ms\n", n, (seconds() - start) * 1000);
         start = seconds();
         assert_int_equal(store_load_attempts(f->store, id_of(1), &back), 0);
@@ -75,6 +80,36 @@ static void test_attempts_many(void **state)
         assert_memory_equal(back.items, a.items, n * sizeof(*a.items));
         attempts_clear(&a);
         attempts_clear(&back);
+}
+
+/* What the last table counted stands apart, and replaces what it had counted before. */
+static void test_attempts_of_the_last_table(void **state)
+{
+        struct fixture *f = *state;
+        struct attempt earlier[] = {attempt(1000, "203.0.113.7", 6, 443, 5),
+                                    attempt(1001, "203.0.113.7", 6, 443, 1)};
+        struct attempt last[] = {attempt(1000, "203.0.113.7", 6, 443, 2),
+                                 attempt(1000, "203.0.113.8", 6, 443, 3)};
+        struct attempts_record record = {.earlier = {.items = earlier, .n = 2, .packets = 6, .bytes = 120},
+                                         .last = {.items = last, .n = 2, .packets = 7, .bytes = 180},
+                                         .last_table = "4f5a2f5e-9c3d-4d43-8e77-4f5a2f5e9c3d/2a"};
+        _cleanup_record_ struct attempts_record back = {0};
+        _cleanup_attempts_ struct attempts sum = {0};
+
+        assert_int_equal(store_save_record(f->store, id_of(1), &record), 0);
+        assert_int_equal(store_load_record(f->store, id_of(1), &back), 0);
+        assert_string_equal(back.last_table, record.last_table);
+        assert_int_equal(back.earlier.n, 2);
+        assert_int_equal(back.last.n, 2);
+        assert_memory_equal(back.last.items, last, sizeof(last));
+        assert_int_equal(back.last.packets, 7);
+        assert_int_equal(store_load_attempts(f->store, id_of(1), &sum), 0);
+        assert_int_equal(sum.packets, 13);
+        assert_int_equal(sum.bytes, 300);
+        assert_int_equal(sum.n, 3);
+        assert_int_equal(sum.items[0].packets, 7);
+        assert_int_equal(sum.items[1].packets, 3);
+        assert_int_equal(sum.items[2].uid, 1001);
 }
 
 static void test_attempts_damaged(void **state)
@@ -96,6 +131,13 @@ static void test_attempts_damaged(void **state)
                 FILE_OF("[1,\"10.0.0.1\",6,443,-1,1]"),
                 FILE_OF("[1,\"10.0.0.1\",6,443,1,\"1\"]"),
                 FILE_OF("[1,\"10.0.0.1\",6,443,1,1],[]"),
+#define WITH_LAST(last) "{\"version\":1,\"packets\":1,\"bytes\":1,\"attempts\":[],\"last\":" last "}"
+                WITH_LAST("[]"),
+                WITH_LAST("{\"packets\":1,\"bytes\":1,\"attempts\":[]}"),
+                WITH_LAST("{\"table\":\"\",\"packets\":1,\"bytes\":1,\"attempts\":[]}"),
+                WITH_LAST("{\"table\":\"a\\nb\",\"packets\":1,\"bytes\":1,\"attempts\":[]}"),
+                WITH_LAST("{\"table\":\"a/1\",\"packets\":1,\"attempts\":[]}"),
+                WITH_LAST("{\"table\":\"a/1\",\"packets\":1,\"bytes\":1,\"attempts\":[[]]}"),
         };
         struct fixture *f = *state;
 
@@ -236,9 +278,13 @@ static void test_disk_full(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                IN_STORE(test_attempts_round_trip), IN_STORE(test_attempts_many),
-                IN_STORE(test_attempts_damaged),    IN_STORE(test_membership),
-                IN_STORE(test_membership_names),    cmocka_unit_test(test_disk_full),
+                IN_STORE(test_attempts_round_trip),
+                IN_STORE(test_attempts_many),
+                IN_STORE(test_attempts_of_the_last_table),
+                IN_STORE(test_attempts_damaged),
+                IN_STORE(test_membership),
+                IN_STORE(test_membership_names),
+                cmocka_unit_test(test_disk_full),
         };
 
         return cmocka_run_group_tests_name("store-records", tests, NULL, NULL);

@@ -189,7 +189,7 @@ static void test_without_a_directory(void **state)
         assert_int_equal(store_save_order(s, o), -ENOMEDIUM);
         assert_int_equal(store_load_orders(s, &orders, &n, &problems), -ENOMEDIUM);
         assert_int_equal(store_load_finished(s, o->id, &found), -ENOMEDIUM);
-        assert_int_equal(store_save_attempts(s, o->id, &a), -ENOMEDIUM);
+        assert_int_equal(store_save_record(s, o->id, &(struct attempts_record){.earlier = a}), -ENOMEDIUM);
         assert_int_equal(store_load_attempts(s, o->id, &a), -ENOMEDIUM);
         assert_int_equal(store_save_membership(s, "staff", &m), -ENOMEDIUM);
         assert_int_equal(store_load_membership(s, "staff", &m, NULL), -ENOMEDIUM);
@@ -358,7 +358,8 @@ static void test_refuses_bad_ids(void **state)
 
                 strcpy(o->id, ids[i]);
                 assert_int_equal(store_save_order(f->store, o), -EINVAL);
-                assert_int_equal(store_save_attempts(f->store, ids[i], &a), -EINVAL);
+                assert_int_equal(store_save_record(f->store, ids[i], &(struct attempts_record){.earlier = a}),
+                                 -EINVAL);
                 assert_int_equal(store_load_attempts(f->store, ids[i], &a), -EINVAL);
         }
         assert_int_equal(count_files(f, "orders"), 0);
