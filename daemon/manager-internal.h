@@ -119,6 +119,7 @@ struct manager {
         sd_event_source *second_prepare; /* programs for the next order are loaded in a quiet moment */
         struct second_lock *second;      /* NULL where there is none: */
         char *second_problem;            /* … because */
+        unsigned second_tries;
         struct resolver *resolver;
         struct store *store;
         char *state_problem;       /* the store is one that holds nothing, because … */
@@ -149,6 +150,7 @@ struct manager {
 
         struct config *config;
         struct reload_op *reload; /* under way, or NULL */
+        char *orders_problem;     /* some saved orders could not be read, and why; they may not be in force */
         char *config_problem;     /* the files on disk are not what is in force, and why */
         struct access_list access[_RIGHT_MAX];
         struct access_query *access_queries[_RIGHT_MAX]; /* being looked up, or NULL */
@@ -311,6 +313,10 @@ int lockdown_second_verify(struct lockdown *l, char **ret_difference);
 void lockdown_second_refused(const struct lockdown *l, uint64_t *ret_packets, uint64_t *ret_bytes);
 /* Takes it off. 0, or -errno with second_problem: it still holds. */
 int lockdown_second_end(struct lockdown *l);
+/* Finds out whether there is one on this machine; told if not (second_problem). */
+void manager_second_open(struct manager *m);
+/* Where there was none: a few times more, and then what is in force gets it. */
+void manager_second_try_again(struct manager *m);
 /* At start, when the orders are back: removes second locks that belong to none. */
 void manager_second_sort_out(struct manager *m);
 
@@ -368,6 +374,10 @@ void lockdown_relay_prepare(struct lockdown *l);
 uint16_t lockdown_relay_port(const struct lockdown *l); /* 0: none */
 /* To be called when the table is loaded: starts or ends the process, as order and plan want it. */
 void lockdown_relay_sync(struct lockdown *l);
+
+/* ---- manager-start.c ---- */
+/* Saved orders that could not be read at start are brought back if they can be read now. */
+void manager_read_orders_again(struct manager *m);
 
 /* ---- manager-recover.c ---- */
 /* For a table in force whose order is lost. The plan in words that says what the table does (the caller

@@ -171,7 +171,7 @@ void manager_retry_saving(struct manager *m)
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 
-                if (l->order && l->save_problem) {
+                if (l->order && l->save_problem && !m->orders_problem) {
                         lockdown_save(l);
                         if (!l->save_problem)
                                 audit_log(LOG_NOTICE, "%s: saved; it survives a reboot now", l->name);

@@ -5,6 +5,9 @@
 #include <malloc.h>
 #include <string.h>
 
+/* What kept it from being opened may have been of the moment: memory, descriptors. */
+#define SECOND_TRIES 4
+
 /* The second lock beside the first: it holds without the first being asked, so what goes wrong with it is
  * told, but never a reason to take the first one off. */
 
@@ -149,16 +152,22 @@ void lockdown_second_sync(struct lockdown *l)
 int lockdown_second_end(struct lockdown *l)
 {
         _cleanup_free_ char *error = NULL;
+        uint64_t packets, bytes;
         int r;
 
-        if (!l->manager->second)
-                return 0;
-        if (l->order)
-                keep_count(l);
+        lockdown_second_refused(l, &packets, &bytes);
+        /* Also where it could not be opened: it may be on since an earlier daemon, and would hold on for
+         * ever. */
         r = second_lock_disengage(l->manager->second, l->name, &error);
+        if (r == -EOPNOTSUPP && !l->manager->second)
+                return 0;
         if (r < 0) {
                 set_problem(&l->second_problem, "%s", error ? error : strerror(-r));
                 return r;
+        }
+        if (l->order) { /* not before: where it stays, it goes on counting */
+                l->order->refused_packets += packets;
+                l->order->refused_bytes += bytes;
         }
         l->second_engaged = false;
         set_problem(&l->second_problem, NULL);
@@ -190,4 +199,44 @@ void manager_second_sort_out(struct manager *m)
                                   "the second lock of %s, whose order has ended, could not be removed: %s",
                                   name, error ? error : strerror(-r));
         }
+}
+
+void manager_second_open(struct manager *m)
+{
+        const char *no_sender;
+        int r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
+
+        m->second_tries++;
+        /* libbpf has other words for it when it finds no memory. */
+        if (r < 0) {
+                set_problem(&m->second_problem, NULL);
+                r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
+        }
+        if (r < 0) {
+                if (!m->second_problem)
+                        set_problem(&m->second_problem, "%s", strerror(-r));
+                if (m->second_tries == 1)
+                        audit_log(LOG_WARNING, "%s", m->second_problem);
+                return;
+        }
+        no_sender = second_lock_no_sender(m->second);
+        if (no_sender)
+                audit_log(LOG_NOTICE,
+                          "the second lock judges packets, but not who sends through a socket that somebody "
+                          "else made: %s",
+                          no_sender);
+}
+
+void manager_second_try_again(struct manager *m)
+{
+        if (m->second || m->second_tries >= SECOND_TRIES)
+                return;
+        set_problem(&m->second_problem, NULL);
+        manager_second_open(m);
+        if (!m->second)
+                return;
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->order && lockdown_knows_people(m->lockdowns[i]))
+                        lockdown_second_sync(m->lockdowns[i]);
+        manager_second_sort_out(m);
 }

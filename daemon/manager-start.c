@@ -137,7 +137,8 @@ static struct lockdown *attach(struct manager *m, struct order *o, const struct 
         return l;
 }
 
-/* Its time passed while nobody looked, by a clock that is believed, and its table has refused since: that ends as if somebody had looked.
+/* Its time passed while nobody looked, by a clock that is believed, and its table has refused since: that
+ * ends as if somebody had looked.
  */
 static void expire_in_force(struct manager *m, struct order *o, const struct config *c, const struct now *now)
 {
@@ -156,7 +157,8 @@ static void expire_in_force(struct manager *m, struct order *o, const struct con
                       ended->profile->name);
 }
 
-/* Its time passed, by a clock that is believed, while nothing of it was in the kernel: it is over, and never enforced for a packet more. */
+/* Its time passed, by a clock that is believed, while nothing of it was in the kernel: it is over, and never
+ * enforced for a packet more. */
 static void expire(struct manager *m, struct order *o, const struct now *now)
 {
         const char *why = order_unconfirmed(o, now) ? ORDER_UNCONFIRMED : NULL;
@@ -171,6 +173,26 @@ static void expire(struct manager *m, struct order *o, const struct now *now)
         order_free(o);
 }
 
+/* L's order was made up for a table in force, as long as O could not be read. */
+static void take_back(struct lockdown *l, struct order *o)
+{
+        struct now now;
+
+        clock_now(&now);
+        if (!l->order->recovered) { /* it came back before */
+                order_free(o);
+                return;
+        }
+        order_rebase(o, &now);
+        (void)order_settle(o, &now);
+        order_free(l->order);
+        l->order = o;
+        set_problem(&l->save_problem, NULL);
+        lockdown_recall(l);
+        (void)lockdown_sync(l);
+        lockdown_arm_expiry(l);
+}
+
 static void restore_order(struct manager *m, struct order *o, const struct nft_table *table,
                           const struct config *c)
 {
@@ -180,6 +202,10 @@ static void restore_order(struct manager *m, struct order *o, const struct nft_t
 
         clock_now(&now);
         l = manager_find(m, o->profile->name);
+        if (l && l->order && strcmp(l->order->id, o->id) == 0) {
+                take_back(l, o);
+                return;
+        }
         if (order_expired(o, &now) && table && table->engaged && !l) {
                 expire_in_force(m, o, c, &now);
                 return;
@@ -230,7 +256,10 @@ static int recover(struct manager *m, const struct nft_table *table, const struc
         p = NULL; /* the order's now */
         lockdown_recall(l);
         restore(l, table, true);
-        lockdown_save(l);
+        if (m->orders_problem) /* it may be one of those: nothing is written over it */
+                set_problem(&l->save_problem, "saved orders cannot be read: %s", m->orders_problem);
+        else
+                lockdown_save(l);
         audit(AUDIT_RECOVERED, LOG_WARNING, l->order, NULL,
               "%s was in force without a saved order: it is taken over as an order until somebody lifts it",
               l->name);
@@ -319,25 +348,74 @@ static int sort_out_tables(struct manager *m, const struct config *c, char **ret
         return 0;
 }
 
-/* For want of memory nobody goes without the orders there are: sooner the daemon is started once more. */
-static int load_orders(struct manager *m, struct order ***ret, size_t *ret_n, struct problems *problems,
-                       char **ret_error)
+static void note_unread(struct manager *m, int error, const struct problems *problems)
 {
+        _cleanup_free_ char *text = problems_join(problems);
+
+        /* without a state directory there is nothing to be read: that is told elsewhere */
+        if (error == -ENOMEDIUM || (error >= 0 && store_unread_orders(m->store) == 0))
+                set_problem(&m->orders_problem, NULL);
+        else
+                set_problem(&m->orders_problem, "%s",
+                            error < 0 ? strerror(-error)
+                            : text    ? text
+                                      : "out of memory");
+}
+
+/* Those that are not back yet. What cannot be read is told, and does not keep the others, or what the kernel
+ * holds, from being taken over. -ENOMEM: none was: for want of memory nobody goes without the orders there
+ * are, sooner the daemon is started once more. */
+static int restore_orders(struct manager *m, const struct nft_table *tables, size_t n_tables,
+                          const struct config *c)
+{
+        const bool first = !m->orders_problem;
+        _cleanup_problems_ struct problems problems = {0};
+        struct order **orders = NULL;
+        size_t n = 0;
         int r = -ENOMEM;
 
         for (unsigned tries = 0; r == -ENOMEM && tries < 3; tries++)
-                r = store_load_orders(m->store, ret, ret_n, problems);
-        if (r == -ENOMEM)
-                set_problem(ret_error, "there is no memory to read the saved orders");
-        return r;
+                r = store_load_orders(m->store, &orders, &n, &problems);
+        note_unread(m, r, &problems);
+        if (first && r < 0)
+                audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "the saved orders could not be read: %s",
+                      strerror(-r));
+        if (!m->orders_problem)
+                manager_report_damage(m, &problems);
+        else
+                for (size_t i = 0; first && i < problems.n; i++)
+                        audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "%s", problems.items[i]);
+        for (size_t i = 0; i < n; i++)
+                restore_order(m, orders[i], find_table(tables, n_tables, orders[i]->profile->name), c);
+        free(orders);
+        return r == -ENOMEM ? r : 0;
+}
+
+void manager_read_orders_again(struct manager *m)
+{
+        _cleanup_free_ char *error = NULL;
+        struct nft_table *tables = NULL;
+        size_t n = 0;
+
+        if (!m->orders_problem)
+                return;
+        if (list_tables(m, &tables, &n, &error) < 0)
+                return; /* the next time */
+        (void)restore_orders(m, tables, n, m->config);
+        nft_tables_free(tables, n);
+        if (m->orders_problem)
+                return;
+        audit_log(LOG_NOTICE, "all saved orders could be read by now");
+        manager_refresh_all(m);
+        manager_watch_owners(m);
+        manager_verify_soon(m);
+        manager_update_status(m);
 }
 
 static int restore_all(struct manager *m, const struct config *c, char **ret_error)
 {
-        _cleanup_problems_ struct problems problems = {0};
         struct nft_table *tables = NULL;
-        struct order **orders = NULL;
-        size_t n_tables = 0, n_orders = 0;
+        size_t n_tables = 0;
         int r = list_tables(m, &tables, &n_tables, ret_error);
 
         if (r < 0)
@@ -351,18 +429,12 @@ static int restore_all(struct manager *m, const struct config *c, char **ret_err
                         nft_tables_free(tables, n_tables);
                         return -EBUSY;
                 }
-        r = load_orders(m, &orders, &n_orders, &problems, ret_error);
+        r = restore_orders(m, tables, n_tables, c);
         if (r == -ENOMEM) {
+                set_problem(ret_error, "there is no memory to read the saved orders");
                 nft_tables_free(tables, n_tables);
                 return r;
         }
-        if (r < 0) /* go on: what the kernel holds is still taken over */
-                audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "the saved orders could not be read: %s",
-                      strerror(-r));
-        manager_report_damage(m, &problems);
-        for (size_t i = 0; i < n_orders; i++)
-                restore_order(m, orders[i], find_table(tables, n_tables, orders[i]->profile->name), c);
-        free(orders);
         nft_tables_free(tables, n_tables);
         return sort_out_tables(m, c, ret_error);
 }
@@ -409,24 +481,7 @@ static void load_removed(struct manager *m)
 
 void manager_restore_late(struct manager *m)
 {
-        _cleanup_problems_ struct problems problems = {0};
-        struct order **orders = NULL;
-        size_t n = 0;
-        int r = store_load_orders(m->store, &orders, &n, &problems);
-
-        if (r < 0)
-                audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "the saved orders could not be read: %s",
-                      strerror(-r));
-        manager_report_damage(m, &problems);
-        for (size_t i = 0; i < n; i++) {
-                const struct lockdown *l = manager_find(m, orders[i]->profile->name);
-
-                if (l && l->order && strcmp(l->order->id, orders[i]->id) == 0)
-                        order_free(orders[i]); /* taken over as a recovered one */
-                else
-                        restore_order(m, orders[i], NULL, m->config);
-        }
-        free(orders);
+        (void)restore_orders(m, NULL, 0, m->config);
         load_removed(m);
         manager_refresh_all(m);
         manager_verify_soon(m);

@@ -166,6 +166,8 @@ void manager_update_status(struct manager *m)
                 fprintf(f, "no lockdown in force, %zu staged", m->n_lockdowns);
         if (m->unsaved_ends)
                 fputs("; the end of an order is NOT SAVED, it would come back after a reboot", f);
+        if (m->orders_problem)
+                fprintf(f, "; SAVED ORDERS NOT READ: %s", m->orders_problem);
         if (m->config_problem)
                 fprintf(f, "; CONFIGURATION NOT IN FORCE: %s", m->config_problem);
         if (m->state_problem)
@@ -221,6 +223,8 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
 
         (void)usec;
         manager_retry_store(m);
+        manager_second_try_again(m);
+        manager_read_orders_again(m);
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 
@@ -330,30 +334,6 @@ static void watch_devices(struct manager *m)
                 audit_log(LOG_ERR, "devices that appear will be noticed late: %s", strerror(-r));
 }
 
-static void open_second_lock(struct manager *m)
-{
-        const char *no_sender;
-        int r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
-
-        /* What an earlier daemon put on could not be taken off without it; and libbpf has other words for it
-         * when it finds no memory. */
-        if (r < 0) {
-                set_problem(&m->second_problem, NULL);
-                r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
-        }
-        no_sender = r >= 0 ? second_lock_no_sender(m->second) : NULL;
-        if (no_sender)
-                audit_log(LOG_NOTICE,
-                          "the second lock judges packets, but not who sends through a socket that somebody "
-                          "else made: %s",
-                          no_sender);
-        if (r >= 0)
-                return;
-        if (!m->second_problem)
-                set_problem(&m->second_problem, "%s", strerror(-r));
-        audit_log(LOG_WARNING, "%s", m->second_problem);
-}
-
 static int open_nft(struct manager *m, int kept, char **ret_error)
 {
         _cleanup_free_ char *error = NULL;
@@ -397,7 +377,7 @@ static int open_edges(struct manager *m, const struct manager_paths *paths, char
                                   strerror(-r));
         }
         watch_devices(m);
-        open_second_lock(m);
+        manager_second_open(m);
         r = resolver_new(m->event, paths->executable, &m->resolver);
         if (r >= 0)
                 r = watch_new(m->event, on_accounts_changed, m, &m->watch);
@@ -497,6 +477,7 @@ struct manager *manager_free(struct manager *m)
         store_close(m->store);
         config_free(m->config);
         free(m->config_problem);
+        free(m->orders_problem);
         namespaces_clear(&m->others);
         free(m->configuration_dir);
         free(m->state_dir);

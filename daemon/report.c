@@ -406,6 +406,11 @@ static json_t *daemon_warnings(const struct manager *m)
                 warn(list, "%s: saved orders are not known, and none can be saved", m->state_problem);
         for (size_t i = 0; i < m->damage.n; i++)
                 warn(list, "%s", m->damage.items[i]);
+        if (m->orders_problem)
+                warn(list,
+                     "saved orders could not be read, and may NOT be in force: %s. It is tried again every "
+                     "few seconds",
+                     m->orders_problem);
         if (!nft_owns_tables(m->nft))
                 warn(list, "this kernel has no owned tables (needs 6.9): another program's flush can remove "
                            "the block "

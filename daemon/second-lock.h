@@ -66,7 +66,8 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
 /* Exchanges subjects and destinations together, between two packets. -ENOENT: none of that name. -EBADMSG:
  * not one of ours, or damaged (engage then). */
 int second_lock_update(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error);
-/* Takes it off and removes the pins; it holds nothing back when this returns. No error if there is none. */
+/* Takes it off and removes the pins; it holds nothing back when this returns. No error if there is none. S
+ * may be NULL, if it could not be opened: for what an earlier daemon left in SECOND_LOCK_PINS. */
 int second_lock_disengage(struct second_lock *s, const char *name, char **ret_error);
 
 /* Names of the locks that are on. RET is replaced; the caller clears it. */

@@ -27,6 +27,8 @@ struct store {
         bool removed_unsaved;          /* … but does not yet */
         char *pending[REMOVAL_MAX];    /* names in history/: counted in REMOVED, perhaps not gone yet */
         size_t n_pending;
+        size_t unread; /* orders that could not be read the last time, though nothing says that they are
+                          damaged */
 };
 
 /* Temporaries begin so; no name the store keeps does. */

@@ -50,6 +50,8 @@ int store_take_back_end(struct store *s, const struct order *o, uint64_t ended_a
 /* Reads all orders in force. Damaged files are set aside, with a sentence each in PROBLEMS. -errno only if
  * the directory itself cannot be read. The caller frees the array and the orders. */
 int store_load_orders(struct store *s, struct order ***ret, size_t *ret_n, struct problems *problems);
+/* How many of them could not be read then, for now (EIO, EMFILE …): they are still there. */
+size_t store_unread_orders(const struct store *s);
 /* The finished order with this id, or the beginning of one (the caller says at least 8 digits). -ENOENT:
  * there is none. The caller frees. */
 int store_load_finished(struct store *s, const char *id, struct order **ret);

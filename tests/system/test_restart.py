@@ -414,6 +414,45 @@ def test_what_came_up_while_it_was_dead_is_cut_when_the_order_has_expired(own):
     assert not others.ask("report")["error"]
 
 
+def _unreadable(lab, id_):
+    """Reading the order's file fails with EIO, until it is called again with the path that is returned."""
+    path = lab.path("state/orders", id_ + ".json")
+    lab.host.call(netlab.mount, f"/proc/{lab.host.anchor.pid}/mem", path, flags=netlab.MS_BIND)
+    return path
+
+
+def test_an_order_that_cannot_be_read_comes_back_when_it_can(own):
+    order = own.json("order", "staff", "--for", "1h", "--reason", "why")["order"]
+    own.reboot()
+    path = _unreadable(own, order["id"])
+    own.start()
+    told = own.json("status", codes=(0, 3))
+    assert told["orders"] == [] and any("could not be read" in w for w in told["warnings"]), told
+    assert not os.listdir(own.path("state/damaged"))
+    own.host.call(netlab.umount, path)
+    after = wait_for(own.orders, 20.0, "the order to be back")["staff"]
+    assert (after["id"], after["reason"]) == (order["id"], "why")
+    assert after["until_usec"] >= order["until_usec"]  # later, where the clock is not believed: it was away for a while
+    checks.assert_blocked(own, ALICE, ("tcp", "udp"))
+    assert not own.json("status")["warnings"]
+
+
+def test_an_order_that_cannot_be_read_is_in_force_where_its_table_is(own):
+    order = own.json("order", "staff", "--for", "1h", "--reason", "why")["order"]
+    own.daemon.end(signal.SIGKILL)
+    path = _unreadable(own, order["id"])
+    own.start()
+    assert own.orders()["staff"]["recovered"] and not own.orders()["staff"]["saved"]
+    assert not quick(own, ALICE)
+    own.host.call(netlab.umount, path)
+    wait_for(lambda: not own.orders()["staff"]["recovered"], 20.0, "the order to be read")
+    after = own.orders()["staff"]
+    assert (after["id"], after["reason"], after["until_usec"]) == (order["id"], "why", order["until_usec"])
+    assert after["saved"] and not quick(own, ALICE)
+    own.do("lift", "staff")
+    assert quick(own, ALICE)
+
+
 def test_the_record_of_an_order_that_expires_while_it_is_dead_is_whole(own):
     order = own.json("order", "staff", "--for", "3s")["order"]
     own.probe([own.spec("udp", INTERNET4, 1001, reply=False)], ALICE)
