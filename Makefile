@@ -152,6 +152,16 @@ $(B)/tests/vm/sender: tests/vm/power/sender.c $(B)/.flags
 	$(call say,CC    $<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $< -o $@
 
+# What stops the daemon at a system call of its own.
+$(B)/tests/faults/syscall-names.h:
+	@mkdir -p $(@D)
+	$(Q){ echo 'static const struct { unsigned long number; const char *name; } syscall_names[] = {'; \
+		echo '#include <asm/unistd.h>' | $(CC) -E -dM - | sed -n 's/^#define __NR_\([a-z0-9_]*\) [0-9].*/{__NR_\1, "\1"},/p'; \
+		echo '};'; } > $@
+$(B)/tests/faults/stop-at: tests/faults/stop-at.c $(B)/tests/faults/syscall-names.h $(B)/.flags
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CPPFLAGS) -I$(B)/tests/faults $(CFLAGS_ALL) $(LDFLAGS_ALL) $< -o $@
+
 # A unit test names the functions it wraps in a comment "// wrap: name name".
 $(B)/tests/unit/test-ctl-%: $(B)/tests/unit/test-ctl-%.o $(CTL_LIB_OBJ) $(COMMON_OBJ)
 	$(call say,LINK  $@)
@@ -201,7 +211,7 @@ check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
-	@tools/check --logs '$(B)/check' --beside 'fuzz interposed power' unit sanitize system leaks bench-quick boot -- \
+	@tools/check --logs '$(B)/check' --beside 'fuzz faults interposed power' unit sanitize system leaks bench-quick boot -- \
 		$(MAKE) --no-print-directory B='$(B)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_SEED='$(or $(SEED),1)'
 
 # Hours. SEED=N in its environment or on its command line repeats what another run did.
@@ -210,7 +220,7 @@ check-long: ## as root: the same with everything that `make check` only samples;
 	@$(MAKE) --no-print-directory check LONG=1 FUZZ_SECONDS=600
 
 ## Single kinds of tests
-.PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system leaks compare boot \
+.PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system faults leaks compare boot \
         interposed vm power bench bench-quick
 unit-programs: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## unit tests, golden ones included
@@ -254,6 +264,8 @@ fuzz: ## what reads bytes from elsewhere, with libFuzzer: FUZZ_SECONDS (60) each
 
 system: all $(B)/tests/lockdownd-unowned $(B)/tests/lockdownd-blind $(B)/tests/lockdownd-no-frames ## as root: the daemon and real packets in network namespaces
 	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run
+faults: all $(B)/tests/lockdownd-unowned $(B)/tests/faults/stop-at ## as root: killed at its system calls, and with calls that fail
+	@BUILD='$(abspath $(B))' tests/faults/run
 interposed: all $(B)/tests/lockdownd-unowned $(B)/tests/faults/interpose.so ## as root: the daemon short of memory, and with bad answers of netlink's
 	@BUILD='$(abspath $(B))' tests/faults/interposed
 leaks: all $(B)/tests/lockdownd-unowned ## as root: every way out there is, played against the daemon, and a table of what arrived

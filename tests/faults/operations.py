@@ -22,7 +22,7 @@ import time
 import typing
 
 from lab import build_directory
-from netlab import wait_for
+from netlab import Late, wait_for
 
 import holds
 
@@ -54,7 +54,10 @@ class Request:
     def wait(self, timeout=30.0):
         """Whether the reply arrived and said that it was done; what was said stands in SAID."""
         if self.said is None:
-            out, err = self.program.communicate(timeout=timeout)
+            try:
+                out, err = self.program.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                raise Late(f"lockdownctl {' '.join(self.args)}: not done within {timeout} s") from None
             self.said = out + err
             self.lab.host.programs.remove(self.program)
         return self.program.returncode == 0
@@ -152,7 +155,13 @@ def _ends_soon(place):
 
 
 def _expires(place):
-    return Event(lambda: place.lab.entries(LOCKDOWN_EVENT="expired"))
+    return _entry(place, "expired")
+
+
+def _entry(place, event):
+    """In the journal, one more than there are now."""
+    before = len(place.lab.entries(LOCKDOWN_EVENT=event))
+    return Event(lambda: len(place.lab.entries(LOCKDOWN_EVENT=event)) > before)
 
 
 # --- reload, members ---
@@ -185,9 +194,9 @@ def _verify(place):
 
 def _table_removed(place):
     """By somebody who may: as on kernels before 6.9."""
-    repaired = len(place.lab.entries(LOCKDOWN_EVENT="repaired"))
+    repaired = _entry(place, "repaired")
     place.lab.host.nft("delete table inet lockdown-staff")
-    return Event(lambda: len(place.lab.entries(LOCKDOWN_EVENT="repaired")) > repaired)
+    return repaired
 
 
 # --- starts ---

@@ -24,7 +24,7 @@ class Place:
         self.lab = self.people = self.program = self.until = None
         self.tried = False
         self.boots = 0
-        self.second_lock = True
+        self.second_lock = self.frames = None  # has this kernel these?
 
     def __enter__(self):
         return self
@@ -75,8 +75,15 @@ class Place:
             self.program = program
         if not (self.lab.daemon and self.lab.daemon.running()):
             self.restart()
+        if self.second_lock is None:
+            self._look_for_locks()
         self.tried = False
         operation.prepare(self)
+
+    def _look_for_locks(self):
+        locks = self.lab.json("order", "staff")["order"]["locks"]
+        self.second_lock, self.frames = (locks[name] == "in force" for name in ("second_lock", "packet_sockets"))
+        self.clear()
 
     def attempt(self):
         """Somebody tries under the order in force: what was refused is to be found in its record."""
@@ -86,9 +93,8 @@ class Place:
 
     def forget(self):
         """The kernel does, as in a reboot: no tables, no second lock, another boot. The daemon must be dead."""
-        listed = json.loads(self.lab.host.check(["/usr/sbin/nft", "-j", "list", "tables"]))["nftables"]
-        self.lab.host.nft("".join(f"delete table {t['table']['family']} {t['table']['name']}\n"
-                                  for t in listed if "table" in t))
+        listed = self.lab.host.check(["/usr/sbin/nft", "list", "tables"])  # "table FAMILY NAME"
+        self.lab.host.nft("".join(f"delete {line}\n" for line in listed.splitlines()))
         shutil.rmtree(self.lab.host.path("/sys/fs/bpf/lockdownd"), ignore_errors=True)
         self.boots += 1
         with open(self.lab.path("boot_id"), "w", encoding="ascii") as f:
