@@ -61,6 +61,7 @@ class Story:
         self.random = random.Random(SEED)
         self.possible = {plan: {OFF} for plan in PLANS}
         self.ended = []  # identities of lifted orders, acknowledged
+        self.extensions = 0
         self.counts = dict.fromkeys(("pulls", "acknowledged", "under way", "held", "off", "unflushed", "lost"), 0)
 
     # --- what is done ---
@@ -74,7 +75,8 @@ class Story:
             limit = self.random.choice(("", f" --for {hours}h"))
             return plan, f"order {plan.words}{limit}", State(True, None, None)
         if now.until and self.random.random() < 0.5:
-            return plan, f"extend {plan.name} --for {48 + hours}h", State(True, now.identity, None)
+            self.extensions += 1  # each goes beyond all before it: a shorter one would be refused
+            return plan, f"extend {plan.name} --for {48 * self.extensions + hours}h", State(True, now.identity, None)
         return plan, f"lift {plan.name}", OFF
 
     def acknowledged(self, plan, after, answer):
