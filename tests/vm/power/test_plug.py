@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import random
+import time
 
 import pytest
 from campaign import LONG, SEED, tell
@@ -41,13 +42,27 @@ class State:
     in_force: bool
     identity: str = None
     until: int = 0
+    since: float = 0.0  # when that was said to the machine, on this one's monotonic clock
+
+    def completed(self, order):
+        """With what the machine says about ORDER, where that was not known."""
+        if self.until is not None:
+            return self
+        return dataclasses.replace(self, identity=order["id"], until=order.get("until_usec", 0))
 
     def agrees(self, order):
         """With one of those in the status, or None."""
         if not self.in_force or not order:
             return self.in_force == bool(order)
-        return self.identity in (None, order["id"]) and (self.until is None or
-                                                         abs(self.until - order.get("until_usec", 0)) < 2 * SECOND)
+        return self.identity in (None, order["id"]) and self._may_end(order.get("until_usec", 0))
+
+    def _may_end(self, until):
+        """Nobody tells the machine that its clock is right, so the time that it was off does not count, nor what it ran
+        since it saved last: the end may come later by that, and never earlier."""
+        if not self.until or not until:
+            return self.until in (None, until)
+        later = until - self.until
+        return -2 * SECOND < later < (time.monotonic() - self.since + 2) * SECOND
 
 
 OFF = State(False)
@@ -73,10 +88,11 @@ class Story:
         hours = self.random.randint(2, 48)
         if not now.in_force:
             limit = self.random.choice(("", f" --for {hours}h"))
-            return plan, f"order {plan.words}{limit}", State(True, None, None)
+            return plan, f"order {plan.words}{limit}", State(True, None, None, time.monotonic())
         if now.until and self.random.random() < 0.5:
             self.extensions += 1  # each goes beyond all before it: a shorter one would be refused
-            return plan, f"extend {plan.name} --for {48 * self.extensions + hours}h", State(True, now.identity, None)
+            hours += 48 * self.extensions
+            return plan, f"extend {plan.name} --for {hours}h", State(True, now.identity, None, time.monotonic())
         return plan, f"lift {plan.name}", OFF
 
     def acknowledged(self, plan, after, answer):
@@ -84,8 +100,7 @@ class Story:
         assert status == 0, f"{plan.name}: exit {status}: {output}"
         before, = self.possible[plan]
         if after.in_force:
-            order = json.loads(output)["order"]
-            after = State(True, order["id"], order.get("until_usec", 0))
+            after = after.completed(json.loads(output)["order"])
         elif before.identity:
             self.ended.append(before.identity)
         self.possible[plan] = {after}
@@ -125,7 +140,8 @@ class Story:
             order = orders.pop(plan.name, None)
             fits = [state for state in self.possible[plan] if state.agrees(order)]
             assert fits, f"{plan.name}: {order}, but it should be one of {self.possible[plan]}"
-            self.possible[plan] = {State(True, order["id"], order.get("until_usec", 0)) if order else OFF}
+            fits.sort(key=lambda state: state.until is None)  # not extended, rather than nobody knows
+            self.possible[plan] = {fits[0].completed(order) if order else OFF}
             self.judge_packets(plan, order)
         assert not orders, f"nobody ordered these: {orders}"
         self.judge_directory()
