@@ -19,6 +19,8 @@ const char *names_find(const struct names *names, uint32_t uid); /* NAMES may be
 json_t *report_order(struct lockdown *l, const struct order *o, const struct names *names);
 /* What the operator should know about L: empty groups, stale membership, not saved, not as it should be. */
 json_t *report_warnings(const struct lockdown *l);
+/* … and about the daemon itself. */
+json_t *report_daemon_warnings(const struct manager *m);
 /* DOORS: what was seen for all orders; may be NULL. */
 json_t *report_status(struct manager *m, const char *only, const struct names *names,
                       const struct sightings *doors);

@@ -2,7 +2,7 @@
 #ifndef LOCKDOWN_RULESET_BUILDER_H
 #define LOCKDOWN_RULESET_BUILDER_H
 
-/* For those who build the table only (ruleset.c, ruleset-dns.c): one helper per statement. */
+/* For those who build the table only (ruleset.c and its parts): one helper per statement. */
 
 #include "ruleset-internal.h"
 #include <errno.h>
@@ -135,6 +135,10 @@ static inline struct rs_statement dnat_to(int family, const uint8_t *address, ui
 
 /* ruleset.c: Allow= endpoints pass. */
 void rs_build_services(struct builder *b, enum rs_chain_id chain);
+/* ruleset-subjects.c: who is judged, by TARGET; and, in a base chain, who leaves before that is even asked.
+ */
+void rs_build_subjects(struct builder *b, enum rs_chain_id chain, enum rs_chain_id target);
+void rs_build_unmeant(struct builder *b, enum rs_chain_id base, enum rs_chain_id subjects);
 /* ruleset-dns.c: DNS=ADDRESS, in the first judgement, in the second, and the chains of its own. */
 void rs_build_to_be_redirected(struct builder *b, enum rs_chain_id chain);
 void rs_build_redirected(struct builder *b, enum rs_chain_id chain);
