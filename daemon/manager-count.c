@@ -75,7 +75,7 @@ static int load_record(struct manager *m, const char *id, const struct attempts_
         _cleanup_record_ struct attempts_record record = {0};
         int r = store_load_record(m->store, id, &record);
 
-        if (r == -ENOENT || r == -EBADMSG)
+        if (r == -ENOENT || r == -EBADMSG || r == -ENOMEDIUM) /* nothing was kept, or there is nowhere to */
                 r = 0;
         if (r >= 0)
                 r = add_unsaved(&record, unsaved);
@@ -192,7 +192,7 @@ int lockdown_attempts(struct lockdown *l, struct attempts *ret)
 
         if (r >= 0)
                 r = table_id(l, table);
-        if (r >= 0)
+        if (r >= 0 || r == -ENOENT) /* its table is not there (yet): that is told by its status */
                 r = load_record(l->manager, l->order->id, &l->unsaved, &record);
         if (r >= 0 && strcmp(record.last_table, table) != 0)
                 r = close_last(&record);

@@ -212,6 +212,7 @@ def test_without_a_state_directory_it_goes_on(labs, spoil, says):
     assert not own.orders()
     assert "will not survive a reboot" in own.do("order", "contractors")
     assert not quick(own, CAROL) and quick(own, ALICE)
+    assert "carol" in own.do("attempts", "contractors")
     put_right()
     checks.wait_blocked(own, ALICE, 30.0)
     assert own.orders()["staff"]["id"] == identity
