@@ -283,6 +283,9 @@ int lockdown_save_members(struct lockdown *l);
 int manager_save_end(struct manager *m, const struct order *o, struct attempts_record *unsaved);
 /* Tries again whatever could not be saved. */
 void manager_retry_saving(struct manager *m);
+void manager_retry_ends(struct manager *m); /* … the ends alone */
+/* Is the order with this id over, whatever the disk says? */
+bool manager_knows_end(const struct manager *m, const char *id);
 /* A sentence for each order (ONLY: of this name) that is over, but not on disk. */
 void manager_report_unsaved_ends(const struct manager *m, const char *only, json_t *warnings);
 void manager_forget_unsaved(struct manager *m); /* tries a last time; the store is still there */

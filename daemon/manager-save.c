@@ -146,7 +146,7 @@ int manager_save_end(struct manager *m, const struct order *o, struct attempts_r
         return r;
 }
 
-static void retry_ends(struct manager *m)
+void manager_retry_ends(struct manager *m)
 {
         struct unsaved_end **at = &m->unsaved_ends;
 
@@ -166,6 +166,14 @@ static void retry_ends(struct manager *m)
         }
 }
 
+bool manager_knows_end(const struct manager *m, const char *id)
+{
+        for (const struct unsaved_end *u = m->unsaved_ends; u; u = u->next)
+                if (strcmp(u->order->id, id) == 0)
+                        return true;
+        return false;
+}
+
 void manager_retry_saving(struct manager *m)
 {
         for (size_t i = 0; i < m->n_lockdowns; i++) {
@@ -183,7 +191,7 @@ void manager_retry_saving(struct manager *m)
                         audit_log(LOG_NOTICE, "%s: the record of attempts is saved", l->name);
                 }
         }
-        retry_ends(m);
+        manager_retry_ends(m);
 }
 
 static json_t *unsaved_sentence(const struct unsaved_end *u)
@@ -209,7 +217,7 @@ void manager_report_unsaved_ends(const struct manager *m, const char *only, json
 
 void manager_forget_unsaved(struct manager *m)
 {
-        retry_ends(m);
+        manager_retry_ends(m);
         while (m->unsaved_ends) {
                 struct unsaved_end *u = m->unsaved_ends;
 

@@ -84,10 +84,22 @@ static void take_over(struct lockdown *l)
                       difference ? difference : strerror(-r));
 }
 
+/* L was staged for others than its order is about. */
+static void forget_members(struct lockdown *l)
+{
+        resolver_cancel(l->manager->resolver, l);
+        l->refreshing = l->refresh_again = false;
+        membership_clear(&l->members);
+        l->have_members = false;
+}
+
 /* SAME_BOOT: it was in force since this machine started. */
 static void restore(struct lockdown *l, const struct nft_table *table, bool same_boot)
 {
-        load_members(l);
+        if (l->have_members && !profile_same_block(l->profile, l->order->profile))
+                forget_members(l);
+        if (!l->have_members) /* what the directory has said since is newer */
+                load_members(l);
         if (!l->have_members && table && table->engaged)
                 read_back_members(l);
         if (!lockdown_knows_people(l)) {
@@ -173,6 +185,27 @@ static void expire(struct manager *m, struct order *o, const struct now *now)
         order_free(o);
 }
 
+/* It may be another order's by the same name, which goes on. */
+static bool is_table_of(const struct nft_table *table, const struct order *o)
+{
+        return !table->order[0] || strcmp(table->order, o->id) == 0;
+}
+
+/* What is in force follows the configuration; this was not when that was read. */
+static int follow_config(const struct manager *m, struct order *o)
+{
+        const struct profile *configured = o->adhoc ? NULL : config_find(m->config, o->profile->name);
+        struct profile *copy = configured ? profile_copy(configured) : NULL;
+
+        if (!configured)
+                return 0;
+        if (!copy)
+                return -ENOMEM;
+        profile_free(o->profile);
+        o->profile = copy;
+        return 0;
+}
+
 /* L's order was made up for a table in force, as long as O could not be read. */
 static void take_back(struct lockdown *l, struct order *o)
 {
@@ -185,48 +218,115 @@ static void take_back(struct lockdown *l, struct order *o)
         }
         order_rebase(o, &now);
         (void)order_settle(o, &now);
+        o->severed += l->order->severed;
+        o->sessions_ended += l->order->sessions_ended;
         order_free(l->order);
         l->order = o;
         set_problem(&l->save_problem, NULL);
+        if (!l->have_members || !profile_same_block(l->profile, o->profile))
+                load_members(l); /* the kernel knew numbers, or a profile of that name was about others */
         lockdown_recall(l);
-        (void)lockdown_sync(l);
+        if (lockdown_knows_people(l)) /* else the kernel goes on holding what it holds */
+                (void)lockdown_sync(l);
         lockdown_arm_expiry(l);
 }
 
+/* Two orders for the same people, one given while the other could not be read: L's goes on, for as long as
+ * either of them was to last, and stands for both. */
+static void join(struct lockdown *l, struct order *o, const struct now *now)
+{
+        order_rebase(o, now);
+        (void)order_settle(o, now);
+        order_outlast(l->order, o, now);
+        lockdown_arm_expiry(l);
+        lockdown_save(l);
+        if (l->save_problem)
+                return; /* then both stay on disk */
+        audit_log(LOG_WARNING, "%s: order %s was in force before, and %s stands for it now", l->name, o->id,
+                  l->order->id);
+        if (order_finish(o, ORDER_EXPIRED, NULL, ORDER_JOINED, now) >= 0)
+                (void)manager_save_end(l->manager, o, NULL);
+}
+
+/* Two orders by one name, about different people: the second goes on by another. */
+static int rename_order(const struct manager *m, struct order *o, const struct config *c)
+{
+        char name[PROFILE_NAME_MAX + 1];
+        char *copy;
+        unsigned i = 2;
+
+        do
+                (void)snprintf(name, sizeof(name), "%.*s-%u", PROFILE_NAME_MAX - 11, o->profile->name, i++);
+        while (manager_find(m, name) || config_find(c, name));
+        copy = strdup(name);
+        if (!copy)
+                return -ENOMEM;
+        audit_log(LOG_WARNING, "a second order by the name of %s (%s) is about others: it goes on as %s",
+                  o->profile->name, o->id, name);
+        free(o->profile->name);
+        o->profile->name = copy;
+        o->adhoc = true;
+        return 0;
+}
+
+/* The entry that O, which is not over, is to be put in force in. NULL: none, and what could be done is done.
+ */
+static struct lockdown *place(struct manager *m, struct order *o, const struct config *c,
+                              const struct now *now)
+{
+        struct lockdown *l = manager_find(m, o->profile->name);
+
+        if (l && l->order && profile_same_block(l->order->profile, o->profile)) {
+                join(l, o, now);
+                return NULL;
+        }
+        if (!l || (l->order && rename_order(m, o, c) >= 0))
+                l = entry_for(m, o, c);
+        if (!l || l->order)
+                audit(AUDIT_DAMAGED, LOG_CRIT, o, NULL,
+                      "%s is saved, but NOT in force, for there is no memory: restart lockdownd",
+                      o->profile->name);
+        return l && !l->order ? l : NULL;
+}
+
+/* TABLE: the kernel's by that name, or NULL. LATE: not at the start. O is taken over. */
 static void restore_order(struct manager *m, struct order *o, const struct nft_table *table,
-                          const struct config *c)
+                          const struct config *c, bool late)
 {
         struct lockdown *l;
         struct now now;
         bool same_boot;
 
         clock_now(&now);
+        if (manager_knows_end(m, o->id)) { /* and tries to save it, again and again */
+                order_free(o);
+                return;
+        }
+        if (late)
+                (void)follow_config(m, o); /* without memory by its own plan */
         l = manager_find(m, o->profile->name);
         if (l && l->order && strcmp(l->order->id, o->id) == 0) {
                 take_back(l, o);
                 return;
         }
-        if (order_expired(o, &now) && table && table->engaged && !l) {
-                expire_in_force(m, o, c, &now);
-                return;
-        }
         if (order_expired(o, &now)) {
-                expire(m, o, &now);
+                if (!l && table && table->engaged && is_table_of(table, o))
+                        expire_in_force(m, o, c, &now);
+                else
+                        expire(m, o, &now);
                 return;
         }
-        if (!l)
-                l = entry_for(m, o, c);
-        if (!l || l->order) {
-                audit_log(LOG_ERR, "a second saved order for %s (%s) is ignored", o->profile->name, o->id);
+        l = place(m, o, c, &now);
+        if (!l) {
                 order_free(o);
                 return;
         }
-        same_boot = strcmp(o->boot_id, now.boot_id) == 0;
+        same_boot = !late && strcmp(o->boot_id, now.boot_id) == 0;
         order_rebase(o, &now);
         (void)order_settle(o, &now);
         l->order = o;
         lockdown_recall(l);
-        restore(l, table, same_boot);
+        restore(l, table && strcmp(table->name, l->name) == 0 ? table : NULL, same_boot);
         lockdown_arm_expiry(l);
 }
 
@@ -366,7 +466,7 @@ static void note_unread(struct manager *m, int error, const struct problems *pro
  * holds, from being taken over. -ENOMEM: none was: for want of memory nobody goes without the orders there
  * are, sooner the daemon is started once more. */
 static int restore_orders(struct manager *m, const struct nft_table *tables, size_t n_tables,
-                          const struct config *c)
+                          const struct config *c, bool late)
 {
         const bool first = !m->orders_problem;
         _cleanup_problems_ struct problems problems = {0};
@@ -386,7 +486,7 @@ static int restore_orders(struct manager *m, const struct nft_table *tables, siz
                 for (size_t i = 0; first && i < problems.n; i++)
                         audit(AUDIT_DAMAGED, LOG_CRIT, NULL, NULL, "%s", problems.items[i]);
         for (size_t i = 0; i < n; i++)
-                restore_order(m, orders[i], find_table(tables, n_tables, orders[i]->profile->name), c);
+                restore_order(m, orders[i], find_table(tables, n_tables, orders[i]->profile->name), c, late);
         free(orders);
         return r == -ENOMEM ? r : 0;
 }
@@ -401,7 +501,7 @@ void manager_read_orders_again(struct manager *m)
                 return;
         if (list_tables(m, &tables, &n, &error) < 0)
                 return; /* the next time */
-        (void)restore_orders(m, tables, n, m->config);
+        (void)restore_orders(m, tables, n, m->config, true);
         nft_tables_free(tables, n);
         if (m->orders_problem)
                 return;
@@ -429,7 +529,7 @@ static int restore_all(struct manager *m, const struct config *c, char **ret_err
                         nft_tables_free(tables, n_tables);
                         return -EBUSY;
                 }
-        r = restore_orders(m, tables, n_tables, c);
+        r = restore_orders(m, tables, n_tables, c, false);
         if (r == -ENOMEM) {
                 set_problem(ret_error, "there is no memory to read the saved orders");
                 nft_tables_free(tables, n_tables);
@@ -472,8 +572,6 @@ static void load_removed(struct manager *m)
 {
         _cleanup_problems_ struct problems problems = {0};
 
-        if (m->state_problem)
-                return;
         (void)store_load_removed(m->store, &problems);
         manager_report_damage(m, &problems);
         manager_record_soon(m);
@@ -481,11 +579,11 @@ static void load_removed(struct manager *m)
 
 void manager_restore_late(struct manager *m)
 {
-        (void)restore_orders(m, NULL, 0, m->config);
+        (void)restore_orders(m, NULL, 0, m->config, true);
         load_removed(m);
         manager_refresh_all(m);
+        manager_watch_owners(m);
         manager_verify_soon(m);
-        manager_update_status(m);
 }
 
 int manager_start(struct manager *m, char **ret_error)
@@ -498,7 +596,8 @@ int manager_start(struct manager *m, char **ret_error)
         r = restore_all(m, c, ret_error);
         if (r < 0)
                 return r;
-        load_removed(m);
+        if (!m->state_problem)
+                load_removed(m);
         manager_apply_config(m, TAKE_PTR(c), NULL, NULL);
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];

@@ -51,10 +51,12 @@ void manager_retry_store(struct manager *m)
         set_problem(&m->state_problem, NULL);
         manager_report_damage(m, &problems);
         audit_log(LOG_NOTICE, "the state directory %s can be used now", m->state_dir);
+        manager_retry_ends(m); /* first, or what was lifted meanwhile would come back */
         manager_restore_late(m);
-        for (size_t i = 0; i < m->n_lockdowns; i++)
+        for (size_t i = 0; i < m->n_lockdowns && !m->orders_problem; i++)
                 if (m->lockdowns[i]->order)
                         lockdown_save(m->lockdowns[i]);
+        manager_update_status(m);
 }
 
 /* Whoever can write there can put another socket in the place of ours. */

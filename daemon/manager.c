@@ -228,10 +228,11 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 
-                if (l->kernel_problem && l->have_members && lockdown_sync(l) >= 0)
+                if (l->kernel_problem && lockdown_knows_people(l) && lockdown_sync(l) >= 0)
                         audit(AUDIT_REPAIRED, LOG_NOTICE, l->order, NULL,
                               "%s: the rules are as they should be again", l->name);
-                if (l->relay_problem && l->have_members && lockdown_sync(l) >= 0 && !l->relay_problem)
+                if (l->relay_problem && lockdown_knows_people(l) && lockdown_sync(l) >= 0 &&
+                    !l->relay_problem)
                         audit_log(LOG_NOTICE, "%s: their DNS is relayed again", l->name);
                 if (l->order && l->second_problem && !l->kernel_problem)
                         lockdown_second_sync(l);

@@ -363,6 +363,23 @@ void order_seen(struct order *o, const struct now *now)
                 o->seen_boottime = now->boottime;
 }
 
+void order_outlast(struct order *o, const struct order *other, const struct now *now)
+{
+        const struct order view = at_present(other, now);
+
+        if (order_remaining(other, now) > order_remaining(o, now)) {
+                o->end = view.end;
+                o->until = view.until;
+                o->until_boottime = view.until_boottime;
+                o->until_synchronized = view.until_synchronized;
+                o->off_uncounted = false; /* it was off during one of them: then rather too late */
+        }
+        if (order_confirm_remaining(other, now) > order_confirm_remaining(o, now)) {
+                o->confirm_until = view.confirm_until;
+                o->confirm_until_boottime = view.confirm_until_boottime;
+        }
+}
+
 bool order_awaits_clock(const struct order *o, const struct now *now)
 {
         const struct order view = at_present(o, now);

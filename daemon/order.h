@@ -78,6 +78,9 @@ struct order {
 
 /* The end_reason of one that nobody confirmed. */
 #define ORDER_UNCONFIRMED "not confirmed in time"
+/* … and of one that another order stands for. */
+#define ORDER_JOINED \
+        "another order for the same people was given while this one could not be read, and goes on"
 
 struct order *order_new(struct profile *profile /* taken over, on success only */, const char *id,
                         const struct now *now);
@@ -124,6 +127,8 @@ void order_rebase(struct order *o, const struct now *now);
 bool order_settle(struct order *o, const struct now *now);
 /* It is in force at NOW: to be called before it is saved. For the boot of NOW. */
 void order_seen(struct order *o, const struct now *now);
+/* O goes on for as long as OTHER would, if that is longer, its confirmation as well. For the boot of NOW. */
+void order_outlast(struct order *o, const struct order *other, const struct now *now);
 /* The wall clock has a say in its end, and is not believed: it may last longer than that clock says. */
 bool order_awaits_clock(const struct order *o, const struct now *now);
 /* Ends it: state, ended_at, ended_by (copied; NULL for expiry), end_reason. Returns 0, -ENOMEM, or -EINVAL if

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The daemon's own files, where somebody else had a hand in them: whose word they are, and what becomes of the orders."""
 
+import json
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -222,6 +224,42 @@ def test_without_a_state_directory_it_goes_on(labs, spoil, says):
     own.start()
     assert set(own.orders()) == {"staff", "contractors"}
     assert not quick(own, ALICE) and not quick(own, CAROL)
+
+
+def _save_another(own, **changes):
+    """A second saved order for the same people. The daemon is not running."""
+    (name,) = os.listdir(_state(own, "orders"))
+    with open(_state(own, "orders", name), encoding="utf-8") as f:
+        order = json.load(f)
+    order.update(id="0" * 32, **changes)  # it is read before the other
+    with open(_state(own, "orders", order["id"] + ".json"), "w", encoding="utf-8") as f:
+        json.dump(order, f)
+
+
+def test_two_orders_for_the_same_people(own):
+    """The end of one is not the other's: what is in force stays so, untouched; else the later end counts."""
+    own.do("order", "staff")
+    identity = own.orders()["staff"]["id"]
+    own.daemon.end(signal.SIGKILL)
+    _save_another(own, end="for", until=1_000_000, until_boottime=1)
+    own.start()
+    said = own.daemon.said()
+    assert "staff was still in force and is taken over" in said and "repaired" not in said, said
+    assert own.orders()["staff"]["id"] == identity
+    assert not quick(own, ALICE)
+
+    own.do("lift", "staff")
+    own.do("order", "staff", "--for", "8h")
+    identity = own.orders()["staff"]["id"]
+    own.daemon.end(signal.SIGKILL)
+    _save_another(own, end="never", until=0, until_boottime=0)
+    own.start()
+    assert list(own.orders()) == ["staff"] and "until" not in own.orders()["staff"]
+    assert own.orders()["staff"]["id"] == "0" * 32
+    assert "another order for the same people" in own.json("history")["orders"][0]["end_reason"]
+    assert os.listdir(_state(own, "orders")) == ["0" * 32 + ".json"] and not quick(own, ALICE)
+    own.do("lift", "staff")
+    assert quick(own, ALICE)
 
 
 def test_the_directory_of_the_control_socket(own):

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The state directory comes late: what became of the orders saved in it meanwhile?
+ */
+
+// wrap: nft_owns_tables nft_why_no_frames nft_engage nft_replace nft_disengage
+// wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
+// wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
+// wrap: second_lock_prepare second_lock_engage second_lock_update second_lock_disengage
+// wrap: second_lock_read_refused second_lock_no_sender second_lock_close resolver_cancel
+// wrap: store_save_order store_save_record store_take_back_end audit audit_log
+// wrap: nft_list resolver_resolve sever_owner_uids store_load_orders
+
+#include "manager-lab.h"
+
+#define HOUR (60 * USEC_PER_MINUTE)
+
+static int load_fails;
+
+int __wrap_resolver_resolve(struct resolver *r, const struct resolver_query *query, uint64_t timeout,
+                            resolver_members_t callback, void *userdata);
+int __wrap_resolver_resolve(struct resolver *r, const struct resolver_query *query, uint64_t timeout,
+                            resolver_members_t callback, void *userdata)
+{
+        (void)r;
+        (void)query;
+        (void)timeout;
+        (void)callback;
+        (void)userdata;
+        return -EPIPE;
+}
+
+int __wrap_nft_list(struct nft *n, struct nft_table **ret, size_t *ret_n);
+int __wrap_nft_list(struct nft *n, struct nft_table **ret, size_t *ret_n)
+{
+        (void)n;
+        (void)ret;
+        *ret_n = 0;
+        return 0;
+}
+
+int __wrap_sever_owner_uids(struct sever *s, uint32_t **ret, size_t *ret_n);
+int __wrap_sever_owner_uids(struct sever *s, uint32_t **ret, size_t *ret_n)
+{
+        (void)s;
+        (void)ret;
+        (void)ret_n;
+        return -EOPNOTSUPP;
+}
+
+int __real_store_load_orders(struct store *s, struct order ***ret, size_t *ret_n, struct problems *problems);
+int __wrap_store_load_orders(struct store *s, struct order ***ret, size_t *ret_n, struct problems *problems);
+int __wrap_store_load_orders(struct store *s, struct order ***ret, size_t *ret_n, struct problems *problems)
+{
+        return load_fails < 0 ? load_fails : __real_store_load_orders(s, ret, ret_n, problems);
+}
+
+static void take_state_away(struct manager_fixture *f)
+{
+        load_fails = 0;
+        store_close(f->m->store);
+        f->disk.store = f->m->store = store_new_without();
+        assert_non_null(f->m->store);
+        free(f->m->state_dir);
+        f->m->state_dir = strdup(f->disk.dir);
+        set_problem(&f->m->state_problem, "it is not there");
+}
+
+static void bring_state_back(struct manager_fixture *f)
+{
+        manager_retry_store(f->m);
+        edges.n = 0;
+}
+
+/* As after a start without the state directory. */
+static void forget_order(struct manager_fixture *f)
+{
+        f->l->order = order_free(f->l->order);
+        f->l->expiry = sd_event_source_disable_unref(f->l->expiry);
+        f->l->engaged = f->l->second_engaged = false;
+        edges.n = 0;
+}
+
+static char *saved(struct manager_fixture *f, uint64_t duration)
+{
+        char *id;
+
+        order(f, duration);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+        id = strdup(f->l->order->id);
+        assert_non_null(id);
+        take_state_away(f);
+        return id;
+}
+
+static void test_back_in_force(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_free_ char *id = saved(f, 8 * HOUR);
+
+        forget_order(f);
+        /* somebody has joined them since */
+        assert_int_equal(idset_append(&f->l->members.subjects.uids, ME + 1, ME + 1), 0);
+        idset_normalize(&f->l->members.subjects.uids);
+        f->l->members_saved = false;
+        bring_state_back(f);
+        assert_null(f->m->state_problem);
+        assert_true(f->l->order && f->l->engaged && f->l->expiry);
+        assert_string_equal(f->l->order->id, id);
+        assert_true(idset_contains(&f->l->members.subjects.uids, ME + 1));
+        assert_true(f->l->members_saved);
+}
+
+/* Without them nobody goes: they are read again. */
+static void test_orders_cannot_be_read(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_free_ char *id = saved(f, 0);
+
+        forget_order(f);
+        load_fails = -EIO;
+        bring_state_back(f);
+        assert_true(f->m->orders_problem && !f->l->order);
+        load_fails = 0;
+        manager_read_orders_again(f->m);
+        assert_true(!f->m->orders_problem && f->l->order);
+        assert_string_equal(f->l->order->id, id);
+}
+
+static void test_lifted_meanwhile(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_free_ char *id = saved(f, 0);
+
+        lift(f, "staff");
+        assert_null(f->l->order);
+        assert_true(manager_knows_end(f->m, id));
+        assert_true(warned(f, "staff would come back after a reboot"));
+        edges.save = -EROFS; /* it can be read sooner than written */
+        bring_state_back(f);
+        assert_null(f->l->order);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+        edges.save = 0;
+        manager_retry_saving(f->m);
+        assert_null(f->l->order);
+        assert_int_equal(count_files(&f->disk, "orders"), 0);
+        assert_int_equal(count_files(&f->disk, "history"), 1);
+}
+
+/* Found in the kernel, it was in force until lifted, for all that was known. */
+static void test_recovered_meanwhile(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_free_ char *id = saved(f, 8 * HOUR);
+        struct profile *p = new_profile("staff");
+
+        f->l->order = order_free(f->l->order);
+        f->l->expiry = sd_event_source_disable_unref(f->l->expiry);
+        assert_int_equal(recovered_order_new(p, true, id, &f->l->order), 0);
+        bring_state_back(f);
+        assert_string_equal(f->l->order->id, id);
+        assert_false(f->l->order->recovered);
+        assert_int_equal(f->l->order->end, END_FOR);
+        assert_true(f->l->expiry && f->l->engaged);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+}
+
+/* What the kernel holds is not replaced by rules about nobody. */
+static void test_recovered_without_people(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_free_ char *id = saved(f, 0), *list = NULL;
+        struct profile *p = new_profile("staff");
+
+        f->l->order = order_free(f->l->order);
+        assert_int_equal(recovered_order_new(p, true, id, &f->l->order), 0);
+        membership_clear(&f->l->members);
+        f->l->have_members = false;
+        assert_true(asprintf(&list, "%s/members/staff", f->disk.dir) > 0);
+        assert_int_equal(unlink(list), 0);
+        edges.n = 0;
+        manager_retry_store(f->m);
+        assert_steps("save active");
+        assert_false(f->l->order->recovered);
+}
+
+/* Neither of the two is to end the other. */
+static void test_ordered_again_meanwhile(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_free_ char *id = saved(f, 8 * HOUR), *second = NULL;
+        _cleanup_loaded_ struct loaded in_force = {0}, h = {0};
+        struct now now;
+
+        forget_order(f);
+        order(f, HOUR);
+        second = strdup(f->l->order->id);
+        bring_state_back(f);
+        assert_non_null(f->l->order);
+        assert_string_equal(f->l->order->id, second);
+        clock_now(&now);
+        assert_true(order_remaining(f->l->order, &now) > 7 * HOUR);
+        f->disk.store = f->m->store;
+        load(&f->disk, &in_force);
+        assert_int_equal(in_force.n, 1);
+        assert_string_equal(in_force.orders[0]->id, second);
+        assert_true(order_remaining(in_force.orders[0], &now) > 7 * HOUR);
+        load_history(&f->disk, 10, &h);
+        assert_int_equal(h.n, 1);
+        assert_string_equal(h.orders[0]->id, id);
+        assert_string_equal(h.orders[0]->end_reason, ORDER_JOINED);
+}
+
+/* Both are in force. */
+static void test_name_was_taken_meanwhile(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_(profile_freep) struct profile *p = profile_new("staff");
+        _cleanup_(order_freep) struct order *o = NULL;
+        _cleanup_problems_ struct problems problems = {0};
+        const struct lockdown *other;
+        struct now now;
+
+        clock_now(&now);
+        assert_int_equal(words_add(&p->users, "other", NULL, 0), 0);
+        assert_int_equal(profile_finish(p, &problems), 0);
+        o = order_new(p, id_of(1), &now);
+        assert_non_null(o);
+        p = NULL;
+        o->adhoc = true;
+        assert_int_equal(store_save_order(f->m->store, o), 0);
+        take_state_away(f);
+        order(f, HOUR);
+        bring_state_back(f);
+        assert_true(f->l->order && strcmp(f->l->order->id, o->id) != 0);
+        assert_int_equal(f->l->order->end, END_FOR);
+        other = manager_find(f->m, "staff-2");
+        assert_true(other && other->order && strcmp(other->order->id, o->id) == 0);
+        assert_false(idset_contains(&other->members.subjects.uids, ME));
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                IN_LAB(test_back_in_force),
+                IN_LAB(test_orders_cannot_be_read),
+                IN_LAB(test_lifted_meanwhile),
+                IN_LAB(test_recovered_meanwhile),
+                IN_LAB(test_recovered_without_people),
+                IN_LAB(test_ordered_again_meanwhile),
+                IN_LAB(test_name_was_taken_meanwhile),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
