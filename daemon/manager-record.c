@@ -206,6 +206,8 @@ static int record_step(struct manager *m)
         r = record_look(m->record_pass);
         if (r != 0)
                 return r;
+        if (m->config_problem) /* the bounds on disk may be others by now */
+                b = (struct record_bounds){RECORD_UNBOUNDED, RECORD_UNBOUNDED, RECORD_UNBOUNDED};
         clock_now(&now);
         if (now.boottime - m->clock_set_at < CLOCK_TRIAL)
                 b.keep_for = RECORD_UNBOUNDED;
@@ -262,7 +264,7 @@ static int on_record_timer(sd_event_source *source, uint64_t usec, void *userdat
         struct manager *m = userdata;
 
         (void)usec;
-        if (!m->record_pass) {
+        if (!m->record_pass && !m->state_problem) {
                 int r = begin_pass(m);
 
                 if (r < 0)

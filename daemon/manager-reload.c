@@ -120,10 +120,9 @@ static void apply_profile(struct manager *m, const struct profile *p, struct mem
 void manager_apply_config(struct manager *m, struct config *c, struct membership *members,
                           struct problems *changed)
 {
-        if (!record_bounds_equal(&m->config->record, &c->record)) {
+        if (!record_bounds_equal(&m->config->record, &c->record))
                 say(changed, "[Record]", "changed");
-                manager_record_soon(m);
-        }
+        manager_record_soon(m); /* what was due may have waited for a configuration without mistakes */
         retire(m, c, changed);
         for (size_t i = 0; i < c->n_profiles; i++)
                 apply_profile(m, c->profiles[i], members ? &members[i] : NULL, changed);

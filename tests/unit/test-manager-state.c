@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* The state directory comes late: what became of the orders saved in it meanwhile?
+/* The state directory comes late, or the configuration on disk has mistakes: what becomes of what is saved?
  */
 
 // wrap: nft_owns_tables nft_why_no_frames nft_engage nft_replace nft_disengage
@@ -239,6 +239,35 @@ static void test_name_was_taken_meanwhile(void **state)
         assert_false(idset_contains(&other->members.subjects.uids, ME));
 }
 
+static void bring_within_bounds(struct manager *m)
+{
+        manager_record_soon(m);
+        while (!m->record_pass)
+                assert_true(sd_event_run(m->event, 10 * USEC_PER_SEC) > 0);
+        while (m->record_pass)
+                assert_true(sd_event_run(m->event, 10 * USEC_PER_SEC) > 0);
+}
+
+/* The bounds in force may not be those that somebody has tried to set. */
+static void test_mistakes_remove_nothing(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        for (unsigned i = 0; i < 3; i++) {
+                order(f, 0);
+                lift(f, "staff");
+                edges.n = 0;
+        }
+        assert_int_equal(manager_record_new(f->m), 0);
+        f->m->config->record.keep_orders = 1;
+        set_problem(&f->m->config_problem, "a mistake");
+        bring_within_bounds(f->m);
+        assert_int_equal(count_files(&f->disk, "history"), 3);
+        set_problem(&f->m->config_problem, NULL);
+        bring_within_bounds(f->m);
+        assert_int_equal(count_files(&f->disk, "history"), 1);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -249,6 +278,7 @@ int main(void)
                 IN_LAB(test_recovered_without_people),
                 IN_LAB(test_ordered_again_meanwhile),
                 IN_LAB(test_name_was_taken_meanwhile),
+                IN_LAB(test_mistakes_remove_nothing),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
