@@ -107,24 +107,17 @@ static int try_table(struct nft *n, uint32_t flags, char **ret_error)
         return nft_batch_send(&b, ret_error);
 }
 
-/* For as long as the daemon lives what it has is decided by what it is told here: one bad answer, or a moment
- * without memory, is not to be taken for an old kernel. */
-#define TRIALS 3
-
 /* Owned but not persistent, a table would die with the daemon and set everybody free: both or none. */
-static int find_flags(struct nft *n, char **ret_error)
+#define BOTH_FLAGS (NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST)
+
+static int try_owned(struct nft *n, char **ret_error)
 {
-        const uint32_t both = NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST;
-        int r = -EOPNOTSUPP;
+        return OWNED_TABLES ? try_table(n, BOTH_FLAGS, ret_error) : -EOPNOTSUPP;
+}
 
-        for (unsigned i = 0; OWNED_TABLES && r != 0 && i < TRIALS; i++)
-                r = try_table(n, both, NULL);
-
-        if (r == 0) {
-                n->table_flags = both;
-                return 0;
-        }
-        return r == -EPERM ? r : try_table(n, 0, ret_error);
+static int try_plain(struct nft *n, char **ret_error)
+{
+        return try_table(n, 0, ret_error);
 }
 
 /* As far as it may differ between kernels: the hook, and what its rules ask for there. */
@@ -139,25 +132,49 @@ static int try_frames(struct nft *n, char **ret_error)
         const struct rs_chain chain = {.present = true, .rules = rules, .n = ELEMENTSOF(rules)};
         _cleanup_batch_ struct nft_batch b = {0};
 
+        if (!FRAMES)
+                return -EOPNOTSUPP;
         nft_batch_begin(&b, n, TRIAL_TABLE);
         b.family = NFPROTO_NETDEV;
         nft_put_table(&b, TRIAL_TABLE, n->table_flags);
         nft_put_chain(&b, TRIAL_TABLE, CHAIN_EGRESS, "", &loopback);
         nft_put_rules(&b, TRIAL_TABLE, CHAIN_EGRESS, loopback.chain, &chain);
         nft_delete_table(&b, TRIAL_TABLE);
-        return FRAMES ? nft_batch_send(&b, ret_error) : -EOPNOTSUPP;
+        return nft_batch_send(&b, ret_error);
+}
+
+/* For as long as the daemon lives what it has is decided by what it is told here: one bad answer, or a moment
+ * without memory, is not to be taken for an old kernel, nor for none. */
+#define TRIALS 3
+
+static int insist(int (*try)(struct nft *, char **), struct nft *n, char **ret_error)
+{
+        int r = try(n, ret_error);
+
+        for (unsigned i = 1; r != 0 && i < TRIALS; i++) {
+                if (ret_error) {
+                        free(*ret_error);
+                        *ret_error = NULL;
+                }
+                r = try(n, ret_error);
+        }
+        return r;
+}
+
+static int find_flags(struct nft *n, char **ret_error)
+{
+        int r = insist(try_owned, n, NULL);
+
+        if (r == 0)
+                n->table_flags = BOTH_FLAGS;
+        return r == 0 || r == -EPERM ? r : insist(try_plain, n, ret_error);
 }
 
 static int find_frames(struct nft *n)
 {
         _cleanup_free_ char *error = NULL;
-        int r = -EOPNOTSUPP;
+        int r = insist(try_frames, n, &error);
 
-        for (unsigned i = 0; r != 0 && i < TRIALS; i++) {
-                free(error);
-                error = NULL;
-                r = try_frames(n, &error);
-        }
         if (r == 0 || r == -ENOMEM)
                 return r;
         if (asprintf(&n->no_frames,
