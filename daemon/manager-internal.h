@@ -382,6 +382,12 @@ void lockdown_relay_sync(struct lockdown *l);
 /* Saved orders that could not be read at start are brought back if they can be read now. */
 void manager_read_orders_again(struct manager *m);
 
+/* ---- manager-join.c ---- */
+/* O, about the same people as L's order, goes into that. O stays the caller's. */
+void lockdown_join(struct lockdown *l, struct order *o, const struct now *now);
+/* Gives O, whose name is another order's, one that is neither in use nor in C. 0 or -ENOMEM. */
+int manager_rename_order(const struct manager *m, struct order *o, const struct config *c);
+
 /* ---- manager-recover.c ---- */
 /* For a table in force whose order is lost. The plan in words that says what the table does (the caller
  * frees). */
