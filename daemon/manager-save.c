@@ -61,9 +61,18 @@ static int save_in_force(struct lockdown *l)
 
 void lockdown_save(struct lockdown *l)
 {
-        int r = save_in_force(l);
         struct now now;
+        int r;
 
+        /* It may be one of those that could not be read: nothing is written over it. */
+        if (l->manager->orders_problem && l->order->recovered) {
+                clock_now(&now);
+                if (!l->save_problem)
+                        l->unsaved_since = now.realtime;
+                set_problem(&l->save_problem, "saved orders cannot be read: %s", l->manager->orders_problem);
+                return;
+        }
+        r = save_in_force(l);
         if (r >= 0) {
                 set_problem(&l->save_problem, NULL);
                 return;

@@ -318,10 +318,7 @@ static int recover(struct manager *m, const struct nft_table *table, const struc
         p = NULL; /* the order's now */
         lockdown_recall(l);
         restore(l, table, true);
-        if (m->orders_problem) /* it may be one of those: nothing is written over it */
-                set_problem(&l->save_problem, "saved orders cannot be read: %s", m->orders_problem);
-        else
-                lockdown_save(l);
+        lockdown_save(l);
         audit(AUDIT_RECOVERED, LOG_WARNING, l->order, NULL,
               "%s was in force without a saved order: it is taken over as an order until somebody lifts it",
               l->name);
