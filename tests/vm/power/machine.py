@@ -125,7 +125,8 @@ class PowerMachine:
         command = ["qemu-system-x86_64", "-accel", os.environ.get("VM_ACCEL", "tcg"), "-cpu", "qemu64,+rdrand", "-smp", "2",
                    "-m", "512M", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
                    "-kernel", self.kernel.vmlinuz, "-initrd", self.kernel.initrd,
-                   "-append", "console=ttyS0 panic=-1 net.ifnames=0 quiet no_timer_check", "-serial", f"file:{self.log}",
+                   # the level: so that a kernel that hangs says where
+                   "-append", "console=ttyS0 panic=-1 net.ifnames=0 loglevel=5 no_timer_check", "-serial", f"file:{self.log}",
                    # write-back: so the machine knows that it has to flush
                    "-drive", f"if=virtio,format=raw,cache=writeback,file=nbd+unix:///?socket={self.disk.path}",
                    "-netdev", f"dgram,id=cable,local.type=unix,local.path={self.new_path('qemu')},remote.type=unix,"
@@ -153,7 +154,7 @@ class PowerMachine:
         for path in (self.log, self.log + ".qemu"):
             if os.path.exists(path):
                 with open(path, encoding="utf-8", errors="replace") as f:
-                    lines += f.readlines()[-40:]
+                    lines += f.readlines()[-150:]
         return "".join(lines)
 
     def run(self, command, timeout=COMMAND_TIMEOUT):
