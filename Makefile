@@ -211,7 +211,9 @@ check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
-	@tools/check --logs '$(B)/check' --beside 'fuzz faults interposed power' unit sanitize system leaks bench-quick boot -- \
+	@$(MAKE) -j$(JOBS) --no-print-directory $(SYSTEM_BUILDS)
+	@tools/check --logs '$(B)/check' --idle fuzz --beside 'system-waiting faults interposed power' \
+		unit sanitize system-others leaks bench-quick boot -- \
 		$(MAKE) --no-print-directory B='$(B)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_SEED='$(or $(SEED),1)'
 
 # Hours. SEED=N in its environment or on its command line repeats what another run did.
@@ -221,7 +223,7 @@ check-long: ## as root: the same with everything that `make check` only samples;
 
 ## Single kinds of tests
 .PHONY: unit-programs unit golden golden-update sanitize-programs sanitize fuzz-programs fuzz system faults leaks compare boot \
-        interposed vm power bench bench-quick
+        interposed vm power bench bench-quick system-waiting system-others
 unit-programs: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## unit tests, golden ones included
 	@tools/unit-tests $(UNIT_BIN)
@@ -262,8 +264,15 @@ fuzz: ## what reads bytes from elsewhere, with libFuzzer: FUZZ_SECONDS (60) each
 		echo '0 passed, 0 failed, $(words $(FUZZ_SRC)) skipped'; \
 	fi
 
-system: all $(B)/tests/lockdownd-unowned $(B)/tests/lockdownd-blind $(B)/tests/lockdownd-no-frames ## as root: the daemon and real packets in network namespaces
+SYSTEM_BUILDS := $(addprefix $(B)/tests/lockdownd-,unowned blind no-frames)
+system: all $(SYSTEM_BUILDS) ## as root: the daemon and real packets in network namespaces
 	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run
+# The same in two parts, which make check runs beside each other: what mostly waits for deadlines and attackers, and the rest.
+WAITING := $(addprefix test_,$(addsuffix .py,clock endurance full_disk hostile hostile_directory longlife own_files record \
+           tampering trial))
+system-waiting system-others: all $(SYSTEM_BUILDS)
+	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run \
+		$(if $(filter system-waiting,$@),$(WAITING),$(addprefix --ignore=,$(WAITING)))
 faults: all $(B)/tests/lockdownd-unowned $(B)/tests/faults/stop-at ## as root: killed at its system calls, and with calls that fail
 	@BUILD='$(abspath $(B))' tests/faults/run
 interposed: all $(B)/tests/lockdownd-unowned $(B)/tests/faults/interpose.so ## as root: the daemon short of memory, and with bad answers of netlink's
