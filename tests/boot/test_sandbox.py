@@ -13,7 +13,8 @@ DAEMON = {"UserOrDynamicUser", "PrivateDevices", "CapabilityBoundingSet_CAP_KILL
           "CapabilityBoundingSet_CAP_SET_UID_GID_PCAP", "CapabilityBoundingSet_CAP_NET_ADMIN",
           "RestrictAddressFamilies_AF_NETLINK", "RestrictAddressFamilies_AF_UNIX",
           "RestrictAddressFamilies_AF_INET_INET6", "SystemCallFilter_privileged", "ProtectProc", "ProcSubset",
-          "PrivateNetwork", "PrivateUsers", "DeviceAllow", "IPAddressDeny"}
+          "PrivateNetwork", "PrivateUsers", "DeviceAllow", "IPAddressDeny",
+          "ProtectClock", "SystemCallFilter_clock"}
 FOLLOWER = {"UserOrDynamicUser", "RestrictAddressFamilies_AF_UNIX", "DeviceAllow", "PrivateUsers"}
 ORDER = FOLLOWER | {"PrivateDevices", "PrivateNetwork"}
 CAPABILITIES = {"cap_net_admin": 12, "cap_kill": 5, "cap_setgid": 6, "cap_setuid": 7, "cap_perfmon": 38, "cap_bpf": 39}
@@ -26,7 +27,7 @@ SecondLock=no
 """
 
 
-@pytest.mark.parametrize("unit, explained, most", [("lockdownd.service", DAEMON, 28), ("lockdownd-units.service", FOLLOWER, 8),
+@pytest.mark.parametrize("unit, explained, most", [("lockdownd.service", DAEMON, 30), ("lockdownd-units.service", FOLLOWER, 8),
                                                    ("lockdown@staff.service", ORDER, 15)])
 def test_exposure_does_not_creep_up(machine, unit, explained, most):
     rows = json.loads(machine.do("systemd-analyze", "security", "--json=short", "--no-pager", unit))
