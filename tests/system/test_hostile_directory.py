@@ -165,7 +165,7 @@ def test_what_fails_costs_nothing_but_freshness(directory, mode, says):
     directory.set(mode)
     directory.ask()
     took = assert_orders_as_usual(directory)  # while it is being asked, as often as not
-    wait_for(lambda: says in directory.problem(), 3 * DEADLINE, f"the sentence with '{says}'", 0.1)
+    wait_for(lambda: says in directory.problem(), 6 * DEADLINE, f"the sentence with '{says}'", 0.1)
     assert "people known before stay covered" in directory.problem() or "create it" in directory.problem()
     assert says in lab.do("status", "--verbose")
     directory.assert_covered()
