@@ -115,7 +115,10 @@ static void misbehave(void)
 {
         static char garbage[1 << 20];
 
-        if (is("hang"))
+        if (is("everybody")) /* and nothing after it: two answers at once make no sense, and that would be
+                                said */
+                answer("lockdown-members 1\nas-of 1\nuid 1-4294967294\nend\n", 0);
+        if (is("hang") || is("everybody"))
                 for (;;)
                         pause();
         else if (is("spin"))
@@ -137,8 +140,6 @@ static void misbehave(void)
         else if (is("garbage"))
                 for (;;)
                         say(3, garbage, sizeof(garbage));
-        else if (is("everybody"))
-                answer("lockdown-members 1\nas-of 1\nuid 1-4294967294\nend\n", 0);
         else if (is("flood"))
                 answer("unresolved somebody-who-is-not-there\n", 64U << 20);
 }
