@@ -315,6 +315,12 @@ static uint64_t time_off(uint64_t until, uint64_t until_boottime, const struct n
         return off > 0 ? (uint64_t)off : 0;
 }
 
+/* A moment before the boot is one of its beginning: 0 would mean "none". */
+static uint64_t earlier(uint64_t moment, uint64_t by)
+{
+        return moment > by ? moment - by : 1;
+}
+
 /* The time off, on the boot clock: from now on that is right for all three moments. */
 static void count_off(struct order *o, const struct now *now)
 {
@@ -326,9 +332,9 @@ static void count_off(struct order *o, const struct now *now)
                                   : time_off(o->confirm_until, o->confirm_until_boottime, now);
         begun_earlier(o, to_signed(off));
         if (o->end != END_NEVER)
-                o->until_boottime = subtract_saturated(o->until_boottime, off);
+                o->until_boottime = earlier(o->until_boottime, off);
         if (o->confirm_until > 0)
-                o->confirm_until_boottime = subtract_saturated(o->confirm_until_boottime, off);
+                o->confirm_until_boottime = earlier(o->confirm_until_boottime, off);
 }
 
 /* A point in time that was named while the clock was wrong: if it is past now or far away, what was meant is

@@ -37,6 +37,19 @@ static void test_rebase(void **state)
         assert_int_equal(order_remaining(o, &stepped), 4 * H);
 }
 
+/* What it says is read back as it is. */
+static void assert_can_be_saved(const struct order *o)
+{
+        _cleanup_json_ json_t *j = order_to_json(o);
+        _cleanup_(order_freep) struct order *back = NULL;
+        struct problems problems = {0};
+
+        assert_non_null(j);
+        assert_int_equal(order_from_json(j, &back, &problems), 0);
+        assert_true(back->until_boottime == o->until_boottime);
+        problems_clear(&problems);
+}
+
 /* Four hours in, last saved two hours in, the machine goes off for two hours; what the clock shows
  * afterwards, and what that means. The order was given by a clock that was synchronized, or was not. */
 static void test_wrong_after_reboot(void **state)
@@ -84,6 +97,8 @@ static void test_wrong_after_reboot(void **state)
                 assert_int_equal(order_settle(u, &now), table[i].synchronized);
                 assert_int_equal(order_remaining(f, &now), table[i].left_for);
                 assert_int_equal(order_remaining(u, &now), table[i].left_until);
+                assert_can_be_saved(f);
+                assert_can_be_saved(u);
                 /* whatever it shows, and if it is never synchronized: not for ever */
                 later = unsynchronized(table[i].realtime + 8 * H, M + 8 * H, BOOT_B);
                 assert_true(order_expired(f, &later) && order_expired(u, &later));
@@ -239,6 +254,24 @@ static void test_confirmation(void **state)
         }
 }
 
+/* Off for so long that the end lies before the boot. */
+static void test_off_beyond_the_end(void **state)
+{
+        const struct order_time ends[] = {{0}, {.duration = 8 * H}, {.until = T0 + 8 * H}};
+        const struct now ordered = at(T0, H, BOOT_A), week = at(T0 + 7 * USEC_PER_DAY, M, BOOT_B);
+
+        (void)state;
+        for (size_t i = 0; i < ELEMENTSOF(ends); i++) {
+                _cleanup_(order_freep) struct order *o = order_with(ends[i]);
+
+                order_ask_confirmation(o, 2 * H, &ordered);
+                order_rebase(o, &week);
+                assert_true(order_settle(o, &week));
+                assert_true(order_unconfirmed(o, &week) && order_expired(o, &week));
+                assert_can_be_saved(o);
+        }
+}
+
 /* The wall clock was set: what people are told follows, what is measured does not. */
 static void test_confirmation_and_clock_steps(void **state)
 {
@@ -256,10 +289,15 @@ static void test_confirmation_and_clock_steps(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_rebase),          cmocka_unit_test(test_wrong_after_reboot),
-                cmocka_unit_test(test_put_right_later), cmocka_unit_test(test_never_synchronized),
-                cmocka_unit_test(test_set_in_one_boot), cmocka_unit_test(test_awaits_clock),
-                cmocka_unit_test(test_confirmation),    cmocka_unit_test(test_confirmation_and_clock_steps),
+                cmocka_unit_test(test_off_beyond_the_end),
+                cmocka_unit_test(test_rebase),
+                cmocka_unit_test(test_wrong_after_reboot),
+                cmocka_unit_test(test_put_right_later),
+                cmocka_unit_test(test_never_synchronized),
+                cmocka_unit_test(test_set_in_one_boot),
+                cmocka_unit_test(test_awaits_clock),
+                cmocka_unit_test(test_confirmation),
+                cmocka_unit_test(test_confirmation_and_clock_steps),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,3 +77,4 @@ def test_wrong_clocks(switched_off):
         machine.wait_for_packets(who, OUTSIDE)
     assert orders(machine) == {}
     assert {order["state"] for order in json.loads(machine.do("lockdownctl history --json"))["orders"][:2]} == {"expired"}
+    assert not machine.do("find /var/lib/lockdownd -path '*/damaged/*'"), "the history can be read"
