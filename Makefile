@@ -266,12 +266,12 @@ fuzz: ## what reads bytes from elsewhere, with libFuzzer: FUZZ_SECONDS (60) each
 
 SYSTEM_BUILDS := $(addprefix $(B)/tests/lockdownd-,unowned blind no-frames)
 system: all $(SYSTEM_BUILDS) ## as root: the daemon and real packets in network namespaces
-	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run
+	@PYTEST_ADDOPTS=-rsfE BUILD='$(abspath $(B))' tests/system/run
 # The same in two parts, which make check runs beside each other: what mostly waits for deadlines and attackers, and the rest.
 WAITING := $(addprefix test_,$(addsuffix .py,clock endurance full_disk hostile hostile_directory longlife own_files record \
            tampering trial))
 system-waiting system-others: all $(SYSTEM_BUILDS)
-	@PYTEST_ADDOPTS=-rs BUILD='$(abspath $(B))' tests/system/run \
+	@PYTEST_ADDOPTS=-rsfE BUILD='$(abspath $(B))' tests/system/run \
 		$(if $(filter system-waiting,$@),$(WAITING),$(addprefix --ignore=,$(WAITING)))
 faults: all $(B)/tests/lockdownd-unowned $(B)/tests/faults/stop-at ## as root: killed at its system calls, and with calls that fail
 	@BUILD='$(abspath $(B))' tests/faults/run
