@@ -68,7 +68,7 @@ def _parted(stage, ways):
         return sum(any(f":{way.port} " in line for way in ways) for line in listed if "TIME-WAIT" in line or
                    "FIN-WAIT-2" in line) == len(ways)
 
-    netlab.wait_for(parted, 10.0, "the far end to hear of it")
+    netlab.wait_for(parted, netlab.PATIENCE, "the far end to hear of it")
     yield
     stage.lab.far.ask("hear")
     stage.wait(ways, stage.patience)

@@ -9,7 +9,7 @@ import pytest
 
 import lab as lab_
 from lab import INTERNAL4, INTERNAL6, INTERNET4, INTERNET6
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 EVERY_KIND = ("tcp", "mptcp", "udp", "udp-connected", "udplite", "ping", "raw")
 # How a refused program finds out, at once: TCP by a reset, the others by the verdict on their own send.
@@ -119,7 +119,7 @@ def unharmed(lab, *people):
     before = {name: task.ask("report") for name, task in transfers}
     yield
     for name, task in transfers:  # still running, not merely open
-        wait_for(lambda n=name, t=task: t.ask("report")["received"] > before[n]["received"], 5.0, f"progress of {name}")
+        wait_for(lambda n=name, t=task: t.ask("report")["received"] > before[n]["received"], PATIENCE, f"progress of {name}")
         report = task.ask("report")
         assert report["error"] is None, (name, report)
         assert report["retransmits"] == 0, (name, report)

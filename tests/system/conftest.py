@@ -63,7 +63,7 @@ def lab(shared_lab, request):
         one.end_tasks()
         daemon = one.daemon
         assert daemon.running(), f"lockdownd ended with {daemon.process.returncode}:\n{daemon.said()}"
-        one.do("lift", "--all", timeout=5.0)
+        one.do("lift", "--all", timeout=20.0)
         one.far.ask("forget")
         healthy = True
     finally:

@@ -21,7 +21,7 @@ import time
 import netlab
 import probes
 import world
-from netlab import ROOT, Late, Machine, Who, wait_for
+from netlab import PATIENCE, ROOT, Late, Machine, Who, wait_for
 
 STAFF, CONTRACTORS, LOCKDOWN = 3000, 3001, 3002
 ALICE = Who("alice", 2001, STAFF, (STAFF,))  # staff is her primary group
@@ -125,7 +125,7 @@ class Daemon:
     def running(self):
         return self.process.poll() is None
 
-    def wait_ready(self, timeout=10.0):
+    def wait_ready(self, timeout=PATIENCE):
         def ready():
             if not self.running():
                 raise AssertionError(f"lockdownd ended with {self.process.returncode}:\n{self.said()}")
@@ -139,7 +139,7 @@ class Daemon:
     def kill(self, number):
         os.kill(self.pid, number)
 
-    def end(self, number=signal.SIGTERM, timeout=10.0):
+    def end(self, number=signal.SIGTERM, timeout=PATIENCE):
         """Sends the signal and waits. Returns the exit status."""
         if self.running():
             self.kill(number)
@@ -391,7 +391,7 @@ class Lab:
         os.mkdir(self.cgroup)
         self.boot()
 
-    def ctl(self, *args, who=ROOT, timeout=15.0, env=None):
+    def ctl(self, *args, who=ROOT, timeout=PATIENCE, env=None):
         """lockdownctl's CompletedProcess."""
         return self.host.run([self.path("bin/lockdownctl"), *args], who, timeout, env=self.environment(env))
 
@@ -441,7 +441,7 @@ class Lab:
         text = f"q:marker:{next(self.markers)}:"
         count = self.marker.ask("send", text)
         for cpu in range(count):
-            wait_for(lambda c=cpu: self.far.ask("raw-has", mark, f"{text}{c}.".encode()), 30.0, "a marker to arrive")
+            wait_for(lambda c=cpu: self.far.ask("raw-has", mark, f"{text}{c}.".encode()), PATIENCE, "a marker to arrive")
 
     def mark(self):
         self.barrier()
@@ -458,7 +458,7 @@ class Lab:
         """Runs the probes as WHO; each spec gets its "error", "reply", "ms", and "arrived": whether the world (or,
         for local destinations, the local server) saw anything of it."""
         mark = self.mark()
-        results = self.host.call(probes.probe_all, specs, timeout, who=who, timeout=20 + timeout * len(specs))
+        results = self.host.call(probes.probe_all, specs, timeout, who=who, timeout=PATIENCE + timeout * len(specs))
         return self._judge(specs, results, mark)
 
     def probe_as_subordinate(self, specs, who):

@@ -22,6 +22,7 @@ CLONE_NEWNET = 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_KEEPCAPS = 1, 8
 CAP_NET_RAW = 13
+PATIENCE = 60.0  # seconds for what takes milliseconds: a machine may be very busy, and who waits in vain fails anyway
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -99,7 +100,7 @@ class Late(AssertionError):
     """Something did not happen in the time it was given."""
 
 
-def wait_for(condition, timeout=5.0, what="what was waited for", interval=0.005):
+def wait_for(condition, timeout=PATIENCE, what="what was waited for", interval=0.005):
     """Polls CONDITION until it returns something true, which is returned."""
     deadline = time.monotonic() + timeout
     while True:
@@ -123,7 +124,7 @@ class Task:
     def __init__(self, pid, channel):
         self.pid, self.channel, self.status = pid, channel, None
 
-    def receive(self, timeout=20.0):
+    def receive(self, timeout=PATIENCE):
         if not self.channel.poll(timeout):
             raise Late(f"process {self.pid} said nothing within {timeout} s")
         kind, value = self.channel.recv()
@@ -131,11 +132,11 @@ class Task:
             raise AssertionError(f"in process {self.pid}:\n{value}")
         return value
 
-    def ask(self, *request, timeout=20.0):
+    def ask(self, *request, timeout=PATIENCE):
         self.channel.send(request)
         return self.receive(timeout)
 
-    def result(self, timeout=30.0):
+    def result(self, timeout=PATIENCE):
         """What the function returned."""
         try:
             return self.receive(timeout)
@@ -266,7 +267,7 @@ class Machine:
         self.tasks.append(task)
         return task
 
-    def call(self, function, *args, who=None, timeout=30.0, **kwargs):
+    def call(self, function, *args, who=None, timeout=PATIENCE, **kwargs):
         """FUNCTION(*ARGS) in a child; returns what it returns."""
         task = fork_task(lambda: self.enter(who), function, *args, **kwargs)
         self.tasks.append(task)
@@ -285,7 +286,7 @@ class Machine:
         self.programs.append(program)
         return program
 
-    def run(self, argv, who=None, timeout=30.0, stdin=None, env=None, join=False):
+    def run(self, argv, who=None, timeout=PATIENCE, stdin=None, env=None, join=False):
         """A program's CompletedProcess (text). JOIN: in the machine's control group, too, which costs a grace period
         of the kernel's and which tools do not need."""
         program = self.popen(argv, who, join, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,

@@ -11,7 +11,7 @@ import pytest
 import checks
 from checks import quick
 from lab import ALICE, ERIN, LOCKDOWN, MALLORY, OPERATOR, ROOT
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 DONE, FAILED, USAGE, NONE, DENIED, UNREACHABLE = range(6)
 
@@ -43,7 +43,7 @@ def test_people_without_the_right_are_refused_and_journalled(lab, verb):
 def test_a_member_of_the_listed_group_may(lab):
     order = lab.json("order", "staff", who=OPERATOR)["order"]
     assert order["ordered_by"]["uid"] == OPERATOR.uid
-    assert wait_for(lambda: lab.orders()["staff"]["ordered_by"].get("name") == "oper", 2.0)
+    assert wait_for(lambda: lab.orders()["staff"]["ordered_by"].get("name") == "oper", PATIENCE)
     assert not quick(lab, ALICE)
     lab.do("lift", "staff", who=OPERATOR)
     assert quick(lab, ALICE)
@@ -140,13 +140,13 @@ def test_idle_connections_of_one_do_not_stop_another(lab):
     task = lab.host.spawn(_connect, lab.socket, 300, who=MALLORY)
     task.receive()
     started = time.monotonic()
-    lab.do("order", "staff", timeout=5.0)
+    lab.do("order", "staff", timeout=20.0)
     assert time.monotonic() - started < 3.0
     assert not quick(lab, ALICE)
     assert lab.daemon.descriptors().count("socket") < before + 100
-    lab.do("status", who=ALICE, timeout=5.0)
+    lab.do("status", who=ALICE, timeout=20.0)
     task.kill()
-    wait_for(lambda: lab.daemon.descriptors().count("socket") <= before, 5.0, "the connections' descriptors to be given back")
+    wait_for(lambda: lab.daemon.descriptors().count("socket") <= before, PATIENCE, "the connections' descriptors to be given back")
 
 
 def test_two_who_clog_do_not_stop_root(lab):
@@ -154,7 +154,7 @@ def test_two_who_clog_do_not_stop_root(lab):
              for uid in range(50000, 50012)]
     for task in tasks:
         task.receive()
-    lab.do("order", "staff", timeout=5.0)
+    lab.do("order", "staff", timeout=20.0)
     assert not quick(lab, ALICE)
 
 
@@ -184,8 +184,8 @@ def test_half_open_clients_are_dropped(lab):
 
     other = lab.host.spawn(half, lab.socket, who=MALLORY)
     other.receive()
-    wait_for(lambda: task.ask("closed") == 3, 45.0, "silent clients to be dropped", 0.2)
-    wait_for(lambda: other.ask("closed"), 45.0, "the half-open client to be dropped", 0.2)
+    wait_for(lambda: task.ask("closed") == 3, PATIENCE, "silent clients to be dropped", 0.2)
+    wait_for(lambda: other.ask("closed"), PATIENCE, "the half-open client to be dropped", 0.2)
 
 
 def test_nonsense_on_the_socket_does_no_harm(lab):

@@ -370,7 +370,7 @@ class Login:
 def sessions(labs, request):
     own = labs("[Profile plain]\nGroups=staff\n"
                f"[Profile sessions]\nGroups=staff\nSessions=yes\nSecondLock={request.param}\n")
-    checks.wait_for(lambda: len(own.tables()) == 2, 10.0, "both tables to be staged")
+    checks.wait_for(lambda: len(own.tables()) == 2, checks.PATIENCE, "both tables to be staged")
     return own
 
 
@@ -390,5 +390,5 @@ def test_a_login_while_the_directory_is_silent(sessions):
     sessions.do("order", "sessions")
     lab_.os.kill(sessions.daemon.child("--resolver-worker"), lab_.signal.SIGSTOP)
     login = Login(sessions, ALICE)
-    checks.wait_for(lambda: not any(r["arrived"] or r["error"] == "TIMEOUT" for r in login.probe()), 3.0,
+    checks.wait_for(lambda: not any(r["arrived"] or r["error"] == "TIMEOUT" for r in login.probe()), checks.PATIENCE,
                     "the session to be held by the rules")

@@ -12,7 +12,7 @@ import pytest
 import checks
 from checks import quick
 from lab import ALICE, BOB
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 CONFIGURATION = """\
 [Profile staff]
@@ -47,7 +47,7 @@ def order_and_sleep_through_its_end(lab, *words):
     order = lab.json("order", "staff", *words)["order"]
     lab.reboot()
     until = order.get("until_usec") or order["confirm_until_usec"]
-    wait_for(lambda: time.time() > until / 1e6 + 0.05, 30.0)
+    wait_for(lambda: time.time() > until / 1e6 + 0.05, PATIENCE)
     return order
 
 
@@ -68,7 +68,7 @@ def test_a_clock_that_is_not_synchronized_ends_nothing(own, word):
     assert now["id"] == order["id"] and "not synchronized" in " ".join(now["warnings"]), now
     assert not quick(own, ALICE)
     # it was in force for an instant before the reboot, so it goes on for nearly all of the five seconds
-    wait_for(lambda: quick(own, ALICE), 30.0, "the end of what has been in force long enough")
+    wait_for(lambda: quick(own, ALICE), PATIENCE, "the end of what has been in force long enough")
     assert own.json("history")["orders"][0]["state"] == "expired"
 
 
@@ -87,6 +87,6 @@ def test_a_restart_of_the_daemon_needs_no_clock(own):
     until = own.json("order", "staff", "--for", "2s")["order"]["until_usec"] / 1e6
     say_synchronized(own, False)
     own.daemon.end(signal.SIGKILL)
-    wait_for(lambda: time.time() > until + 0.05, 30.0)
+    wait_for(lambda: time.time() > until + 0.05, PATIENCE)
     own.start()
     assert quick(own, ALICE) and own.orders() == {}

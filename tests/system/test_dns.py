@@ -14,7 +14,7 @@ import nameserver as dns
 from checks import assert_passed, assert_refused
 from lab import (ALICE, CAROL, HOST4, HOST6, INTERNAL4, INTERNAL6, INTERNET4, INTERNET6, MALLORY, OWN4, RESOLVER4, RESOLVER6,
                  ROOT)
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 CONFIGURATION = """\
 [Access]
@@ -117,7 +117,7 @@ def _relays(lab):
 
 
 def _relay(lab):
-    return wait_for(lambda: list(_relays(lab)) or None, 5.0, "the relay to run")[0]
+    return wait_for(lambda: list(_relays(lab)) or None, PATIENCE, "the relay to run")[0]
 
 
 def _port(lab, name):
@@ -128,7 +128,7 @@ def _port(lab, name):
 def _staged(lab):
     """Waits until the profiles are, which begins when the daemon is ready."""
     count = CONFIGURATION.count("[Profile ")
-    wait_for(lambda: len(lab.tables()) == count, 10.0, "all tables to be staged")
+    wait_for(lambda: len(lab.tables()) == count, PATIENCE, "all tables to be staged")
 
 
 def _answered(answer):
@@ -357,15 +357,15 @@ def test_it_comes_and_goes_with_the_order(lab, resolver):
     for _ in range(3):
         lab.do("order", "four")
         lab.do("order", "both")
-        found = wait_for(lambda: len(_relays(lab)) == 2 and _relays(lab), 5.0, "two relays")
+        found = wait_for(lambda: len(_relays(lab)) == 2 and _relays(lab), PATIENCE, "two relays")
         assert sorted(found.values()) == [[RESOLVER4], [RESOLVER4, RESOLVER6]]
         with open(f"/proc/{list(found)[0]}/status", encoding="ascii") as f:
             status = dict(line.split(":", 1) for line in f.read().splitlines())
         assert status["Uid"].split() == ["65534"] * 4 and int(status["CapPrm"], 16) == 0
         assert int(status["CapBnd"], 16) == 0 and status["NoNewPrivs"].strip() == "1"
         lab.do("lift", "--all")
-        wait_for(lambda: not _relays(lab), 5.0, "the relays to end")
-    wait_for(lambda: lab.daemon.descriptors() == descriptors, 5.0, "the descriptors to be as before")
+        wait_for(lambda: not _relays(lab), PATIENCE, "the relays to end")
+    wait_for(lambda: lab.daemon.descriptors() == descriptors, PATIENCE, "the descriptors to be as before")
 
 
 def test_killed_it_is_back_and_the_stub_is_not_asked(lab, resolver):
@@ -408,7 +408,7 @@ def test_it_goes_with_the_daemon_and_comes_with_the_next(lab, resolver, how):
     lab.do("order", "four")
     pid, port = _relay(lab), _port(lab, "four")
     lab.daemon.end(how)
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 5.0, "the relay to end")
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), PATIENCE, "the relay to end")
     for server in ("127.0.0.53", "::1"):
         assert lab.host.call(dns.ask, server, "dead.test", 0, 0.5, who=CAROL) == {"error": "ECONNREFUSED"}
         assert lab.host.call(dns.ask_all, server, ["dead.test"], 0.5, who=CAROL) == {"error": "ECONNREFUSED"}
@@ -435,7 +435,7 @@ def test_a_port_that_somebody_took_meanwhile(lab, resolver):
     lab.do("order", "four")
     pid, port = _relay(lab), _port(lab, "four")
     lab.daemon.end(signal.SIGKILL)
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 5.0, "the relay to end")
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), PATIENCE, "the relay to end")
     lab.host.spawn(take, port).receive()
     lab.start()
     assert _port(lab, "four") != port
@@ -461,7 +461,7 @@ def test_a_reload_sends_questions_to_the_new_address(labs):
     assert list(_relays(own).values()) == [["10.0.0.54"]]
     own.configure(CONFIGURATION.replace("DNS=10.0.0.53\nLoop", "DNS=deny\nLoop"))
     own.do("reload")
-    wait_for(lambda: not _relays(own), 5.0, "the relay to end")
+    wait_for(lambda: not _relays(own), PATIENCE, "the relay to end")
     assert own.host.call(dns.ask, "127.0.0.53", "never.test", 0, 0.5, who=CAROL)["error"] in checks.REFUSALS
 
 
@@ -483,9 +483,9 @@ def test_a_flood_does_not_grow_it(lab, resolver):
     for name in ("deaf", "easy"):
         assert lab.host.call(dns.flood, "127.0.0.53", 10000, name, who=CAROL) > 9000
     lab.host.spawn(dns.hold, "127.0.0.53", 300, who=CAROL).receive()
-    wait_for(lambda: _answered(lab.host.call(dns.ask, "127.0.0.53", "later.test", 0, 1.0, who=CAROL)), 20.0,
+    wait_for(lambda: _answered(lab.host.call(dns.ask, "127.0.0.53", "later.test", 0, 1.0, who=CAROL)), PATIENCE,
              "an answer after the flood")
-    wait_for(lambda: isinstance(lab.host.call(dns.ask_all, "127.0.0.53", ["tcp.test"], 1.0, who=CAROL), list), 30.0,
+    wait_for(lambda: isinstance(lab.host.call(dns.ask_all, "127.0.0.53", ["tcp.test"], 1.0, who=CAROL), list), PATIENCE,
              "an answer over TCP beside those who say nothing")
     assert _relay(lab) == pid
     assert _memory(pid) - before < 2048, (before, _memory(pid))

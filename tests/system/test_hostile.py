@@ -17,7 +17,7 @@ import attacker
 from attacker import Caller
 from campaign import LONG, tell
 from lab import ALICE, CAROL, ERIN, MALLORY, OPERATOR, CONFIGURATION as PLAIN
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 CONFIGURATION = PLAIN + "\n[Profile spare]\nUsers=bob\n"
 MIB = 1 << 20
@@ -129,7 +129,7 @@ def test_an_order_goes_through_whatever_others_do(lab):
     peak = _memory(daemon.pid, "VmHWM")
     total = {key: sum(c[key] for c in counts) for key in counts[0]}
     lab.do("status", timeout=15.0)
-    wait_for(lambda: len(daemon.descriptors()) <= descriptors + 2, 15.0, "the callers' descriptors to be given back")
+    wait_for(lambda: len(daemon.descriptors()) <= descriptors + 2, PATIENCE, "the callers' descriptors to be given back")
     after = _memory(daemon.pid, "VmRSS")
     tell(f"flood: {total['connections']:,} connections by 3 users, {total['messages']:,} messages sent, "
          f"{total['descriptors']:,} descriptors passed; an order took {statistics.median(taken) * 1e3:.1f} ms "
@@ -210,7 +210,7 @@ def test_long_messages_are_not_taken_in(lab):
     tasks = [lab.host.spawn(_hold, lab.socket, 12, data, times=40 if LONG else 8, who=who) for who in (MALLORY, CAROL)]
     for task in tasks:
         task.receive(60.0)
-        wait_for(lambda t=task: t.ask("open") == 0, 30.0, "whoever announces 128 MiB to be hung up on")
+        wait_for(lambda t=task: t.ask("open") == 0, PATIENCE, "whoever announces 128 MiB to be hung up on")
     lab.do("order", "staff")
     assert _memory(lab.daemon.pid, "VmHWM") < before + MEMORY_MORE
 
@@ -355,7 +355,7 @@ class Broker:
             f.write(BROKER.format(path=self.path, policy=os.path.realpath(policy)))
         self.process = lab.host.popen(["/usr/bin/dbus-daemon", f"--config-file={configuration}", "--nofork", "--nopidfile",
                                        "--nosyslog"], stdin=subprocess.DEVNULL, env=lab.environment(), cwd="/")
-        wait_for(lambda: os.path.exists(lab.path("run/dbus/system_bus_socket")), 10.0, "the message bus")
+        wait_for(lambda: os.path.exists(lab.path("run/dbus/system_bus_socket")), PATIENCE, "the message bus")
         os.chmod(lab.path("run/dbus/system_bus_socket"), 0o666)
 
     def signal(self, number):
@@ -376,7 +376,7 @@ def broker(labs):
         finally:
             caller.close()
 
-    wait_for(lambda: lab.host.call(named)[0] is None, 10.0, "lockdownd on the message bus", 0.1)
+    wait_for(lambda: lab.host.call(named)[0] is None, PATIENCE, "lockdownd on the message bus", 0.1)
     yield lab, one
     one.signal(signal.SIGCONT)
 
@@ -496,4 +496,4 @@ def test_a_message_bus_that_stands_still(broker):
     bus.signal(signal.SIGCONT)
     # … and it is served again
     wait_for(lambda: lab.host.call(_over, bus.path, attacker.message("Profiles", serial=7, destination=attacker.NAME),
-                                   who=ALICE)[0] is None, 40.0, "calls by the message bus to be answered again", 0.2)
+                                   who=ALICE)[0] is None, PATIENCE, "calls by the message bus to be answered again", 0.2)

@@ -12,7 +12,7 @@ import campaign
 import checks
 from checks import quick
 from lab import ALICE, MALLORY
-from netlab import Who, wait_for
+from netlab import PATIENCE, Who, wait_for
 
 DORA = Who("dora", 2100, 2100, (2100,))
 EMIL = Who("emil", 2101, 2101, (2101,))
@@ -214,7 +214,7 @@ def test_it_ends_nobody(directory):
 def test_it_dies_before_anybody_else(directory):
     """When the machine's memory runs out; and it cannot take all of it by itself."""
     directory.ask()
-    worker = wait_for(directory.worker, 10.0, "the worker")
+    worker = wait_for(directory.worker, PATIENCE, "the worker")
     with open(f"/proc/{worker}/oom_score_adj", encoding="ascii") as f:
         assert f.read().strip() == "1000"
     with open(f"/proc/{worker}/limits", encoding="ascii") as f:

@@ -15,7 +15,7 @@ import footprint
 import probes
 from lab import ALICE, BOB, INTERNET4, INTERNET6, MALLORY, ROOT
 from life import CONFIGURATION, KEPT, Life
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 SAMPLES = 20 if campaign.LONG else 10
 WATCHED = 2.0  # seconds before each sample in which nobody else may lose anything
@@ -88,7 +88,7 @@ def test_what_the_start_took_is_given_back(labs):
     before = footprint.resident(lab)
     lab.do("order", "staff")
     lab.do("lift", "staff")
-    wait_for(lambda: footprint.resident(lab) < 6 << 10, 10.0, "the memory to be given back")
+    wait_for(lambda: footprint.resident(lab) < 6 << 10, PATIENCE, "the memory to be given back")
     campaign.tell(f"memory of the daemon's own: {before / 1024:.1f} MiB after the start, "
                   f"{footprint.resident(lab) / 1024:.1f} MiB after an order, {footprint.peak(lab) / 1024:.1f} MiB resident at most")
     assert before < 6 << 10, "KiB"

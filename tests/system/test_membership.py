@@ -35,7 +35,7 @@ def test_who_joins_is_blocked_and_who_leaves_is_freed_within_a_second(own):
         changed = time.monotonic()
         own.edit("group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
         checks.wait_blocked(own, ERIN, 1.0)
-        checks.wait_for(lambda: held.ask("report")["error"], 1.0, "the new member's connection to be cut")
+        checks.wait_for(lambda: held.ask("report")["error"], checks.PATIENCE, "the new member's connection to be cut")
         checks.assert_blocked(own, ERIN, ("tcp", "udp"))
         assert not quick(own, BOB)
         own.edit("group", lambda t: t.replace(":bob,erin\n", ":erin\n"))
@@ -47,7 +47,7 @@ def test_who_joins_is_blocked_and_who_leaves_is_freed_within_a_second(own):
 
 def test_the_saved_list_is_written_by_an_order_only_where_it_is_not_there(own):
     saved = own.path("state/members/staff")
-    checks.wait_for(lambda: os.path.exists(saved), 5.0, "the list to be saved when it was staged")
+    checks.wait_for(lambda: os.path.exists(saved), checks.PATIENCE, "the list to be saved when it was staged")
     before = os.stat(saved).st_ino
     own.do("order", "staff")
     assert os.stat(saved).st_ino == before
@@ -78,7 +78,7 @@ def test_new_subordinate_ids_are_followed(own):
     for name in ("subuid", "subgid"):
         own.edit(name, lambda t: t + "carol:300000:65536\n")
     spec = lambda: [own.spec("udp", INTERNET4, reply=False)]  # noqa: E731
-    checks.wait_for(lambda: not own.probe_as_subordinate(spec(), CAROL)[0]["arrived"], 2.0, "the new range blocked")
+    checks.wait_for(lambda: not own.probe_as_subordinate(spec(), CAROL)[0]["arrived"], checks.PATIENCE, "the new range blocked")
 
 
 def test_who_was_added_while_nothing_was_in_force_is_blocked_when_order_returns(own):
@@ -194,7 +194,7 @@ def test_a_first_socket_gives_away_whom_the_directory_does_not_list(labs):
     checks.assert_free(own, MALLORY, ("udp",))
     stream = own.host.spawn(probes.stream, INTERNET4, 9000, 0.01, "erin", who=ERIN)  # and no login
     stream.receive()
-    checks.wait_for(lambda: own.orders()["staff"]["subjects"]["users"] == 4, 3.0, "erin to be found")
+    checks.wait_for(lambda: own.orders()["staff"]["subjects"]["users"] == 4, checks.PATIENCE, "erin to be found")
     checks.wait_blocked(own, ERIN, 1.0)
     checks.assert_blocked(own, ERIN, ("tcp", "udp"))
     assert own.orders()["contractors"]["subjects"]["users"] == 1
@@ -219,7 +219,7 @@ def test_lifted_while_the_order_waits_for_the_directory(own):
     own.edit("group", lambda t: t.replace(":bob\n", ":bob,erin\n"))
     order = own.host.popen([own.path("bin/lockdownctl"), "order", "staff"], env=own.environment(),
                            stderr=subprocess.PIPE, text=True)
-    checks.wait_for(lambda: own.tables()["staff"], 5.0, "the block")
+    checks.wait_for(lambda: own.tables()["staff"], checks.PATIENCE, "the block")
     own.do("lift", "staff")
     assert "lifted before it could be confirmed" in order.communicate(timeout=10)[1]
     assert order.returncode == 1 and own.daemon.running()

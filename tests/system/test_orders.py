@@ -6,7 +6,7 @@ import time
 import checks
 from checks import quick
 from lab import ALICE, CAROL, ERIN, MALLORY
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 CONFIGURATION = """\
 [Profile staff]
@@ -153,7 +153,7 @@ def test_a_group_without_members_warns(lab):
 
 
 def test_dry_run_changes_nothing(lab):
-    wait_for(lambda: all(p["staged"] for p in lab.json("profiles")["profiles"]), 10.0, "all to be staged")
+    wait_for(lambda: all(p["staged"] for p in lab.json("profiles")["profiles"]), PATIENCE, "all to be staged")
     before = lab.ruleset()
     done = lab.ctl("order", "staff", "--for", "1h", "--dry-run")
     assert done.returncode == 0, done.stderr

@@ -218,7 +218,7 @@ def test_without_a_state_directory_it_goes_on(labs, spoil, says):
     put_right()
     checks.wait_blocked(own, ALICE, 30.0)
     assert own.orders()["staff"]["id"] == identity
-    checks.wait_for(lambda: own.orders()["contractors"]["saved"], 30.0, "the other one to be saved")
+    checks.wait_for(lambda: own.orders()["contractors"]["saved"], checks.PATIENCE, "the other one to be saved")
     assert says not in _status(own)
     own.reboot()
     own.start()

@@ -14,7 +14,7 @@ import frames
 import lab as lab_
 from lab import (ALICE, BOB, HOST4, HOST6, INTERNAL4, INTERNAL6, INTERNET4, INTERNET6, MALLORY,
                  build_directory)
-from netlab import ROOT, wait_for
+from netlab import PATIENCE, ROOT, wait_for
 
 CAPTURER, STRANGER = ALICE.with_(raw=True), MALLORY.with_(raw=True)
 # The sender lock, where the kernel has it, must not be what holds.
@@ -82,7 +82,7 @@ def struct_tagged(tag):
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_none_of_a_member_s_arrives(lab, channel):
     make, how = CHANNELS[channel]
-    wait_for(lambda: _arrives(lab, CAPTURER, make, **how), 10.0, "the control: without the lock it arrives")
+    wait_for(lambda: _arrives(lab, CAPTURER, make, **how), PATIENCE, "the control: without the lock it arrives")
     lab.do("order", "staff")
     assert lab.orders()["staff"]["locks"]["packet_sockets"] == "in force"
     assert not _arrives(lab, CAPTURER, make, **how)
@@ -208,7 +208,7 @@ class Late:
         return self.listener.ask("has", tag)
 
     def wait_covered(self, what):
-        wait_for(lambda: not self.arrives(CAPTURER), 3.0, what)
+        wait_for(lambda: not self.arrives(CAPTURER), PATIENCE, what)
         for _ in range(3):
             assert not self.arrives(CAPTURER)
             assert self.arrives(STRANGER)
@@ -278,7 +278,7 @@ def test_what_others_change_is_put_right(labs, change):
     lab.host.nft(change)
     assert _arrives(lab, CAPTURER, _outside4)
     lab.daemon.kill(signal.SIGCONT)
-    wait_for(lambda: lab.entries(LOCKDOWN_EVENT="repaired"), 5.0, "the repair")
+    wait_for(lambda: lab.entries(LOCKDOWN_EVENT="repaired"), PATIENCE, "the repair")
     assert not _arrives(lab, CAPTURER, _outside4)
 
 

@@ -7,7 +7,7 @@ import pytest
 import campaign
 import racers
 from lab import ALICE, CONFIGURATION, HOST4, HOST6
-from netlab import orphans_have_owners, wait_for
+from netlab import PATIENCE, orphans_have_owners, wait_for
 
 ORDERS = 40 if campaign.LONG else 3
 CONFIGURATIONS = {"both locks": CONFIGURATION, "the rules alone": CONFIGURATION + "SecondLock=no\n"}
@@ -45,7 +45,7 @@ def test_nothing_slips_through_an_order(labs, locks):
     severed = 0
     for number in range(ORDERS):
         mark = lab.mark()
-        wait_for(lambda m=mark: not _missing(lab, m, kinds), 30.0, "packets of all kinds", 0.05)
+        wait_for(lambda m=mark: not _missing(lab, m, kinds), PATIENCE, "packets of all kinds", 0.05)
         severed += lab.json("order", "staff", timeout=60.0)["severed"]
         mark, remains = lab.mark(), _remains(lab)
         lab.far.ask("hear")  # what is still queued would go now

@@ -9,7 +9,7 @@ import time
 import campaign
 import footprint
 from lab import CONFIGURATION
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 PRUNED = "3f41d0ac365c4a90aa61fec0c8d9259b"
 MANY = 10_000
@@ -47,8 +47,8 @@ def test_the_oldest_go_and_that_is_told(labs):
     for _ in range(5):
         _cycle(lab)
         ids.append(lab.json("history")["orders"][0]["id"])
-    wait_for(lambda: len(_files(lab)) == 3, 30.0, "the record within its bounds")
-    wait_for(lambda: lab.json("history").get("removed", {}).get("orders") == 2, 30.0, "that to be noted")
+    wait_for(lambda: len(_files(lab)) == 3, PATIENCE, "the record within its bounds")
+    wait_for(lambda: lab.json("history").get("removed", {}).get("orders") == 2, PATIENCE, "that to be noted")
     answer = lab.json("history")
     assert [o["id"] for o in answer["orders"]] == ids[:1:-1] and answer["left_off"] == 0
     assert "2 older ones were removed from the record" in lab.do("history")
@@ -61,8 +61,8 @@ def test_the_oldest_go_and_that_is_told(labs):
     assert lab.json("history")["removed"] == answer["removed"]
     lab.configure(_bounded(KeepOrders="infinity", KeepSize=1))  # less than one takes
     assert "[Record]: changed" in lab.json("reload")["changed"]
-    wait_for(lambda: not _files(lab), 30.0, "the record within its bounds")
-    wait_for(lambda: lab.json("history")["removed"]["orders"] == 5, 30.0, "that to be noted")
+    wait_for(lambda: not _files(lab), PATIENCE, "the record within its bounds")
+    wait_for(lambda: lab.json("history")["removed"]["orders"] == 5, PATIENCE, "that to be noted")
     assert not _files(lab, "attempts") and "night" in lab.orders()
     assert "No lockdown that has ended is kept.\n5 older ones were removed" in lab.do("history")
 
@@ -104,7 +104,7 @@ def test_ten_thousand(labs):
         begin = time.monotonic()
         assert lab.json("status", codes=(3,))["in_force"] is False
         waits.append(time.monotonic() - begin)
-    wait_for(lambda: lab.json("history")["removed"]["orders"] == MANY + 91, 30.0, "that to be noted")
+    wait_for(lambda: lab.json("history")["removed"]["orders"] == MANY + 91, PATIENCE, "that to be noted")
     campaign.tell(f"record: start with {MANY + 101:,} ended orders {started * 1000:.0f} ms, history of {MANY:,} in "
                   f"{told * 1000:.0f} ms, at most {memory / 1024:.0f} MiB resident, status while {MANY + 91:,} are removed at "
                   f"most {max(waits) * 1000:.0f} ms (median {sorted(waits)[len(waits) // 2] * 1000:.0f})")

@@ -7,7 +7,7 @@ import socket
 import checks
 import probes
 from lab import ALICE, BOB, HOST6, INTERNAL6, INTERNET6
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 CHOSEN = "2001:db8:dead::1"  # where the answer is to go: the person's own server on the internet
 _attempts = itertools.count(1)
@@ -22,7 +22,7 @@ def _reflected(lab, who):
 
 
 def test_no_answer_carries_it_out(lab):
-    wait_for(lambda: _reflected(lab, ALICE), 10.0, "the control: without the lock it gets out")
+    wait_for(lambda: _reflected(lab, ALICE), PATIENCE, "the control: without the lock it gets out")
     lab.do("order", "staff")
     for who in (ALICE, BOB):
         assert not _reflected(lab, who)
@@ -45,6 +45,6 @@ def test_link_local_addresses_are_the_machine_s_own(lab):
         lab.host.call(send, who=ALICE)
         return any(p.dport == 4998 for p in lab.packets(mark))
 
-    wait_for(arrives, 5.0, "the neighbour")
+    wait_for(arrives, PATIENCE, "the neighbour")
     lab.do("order", "staff")
     assert arrives()

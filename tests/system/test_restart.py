@@ -14,7 +14,7 @@ import netlab
 import probes
 from checks import quick
 from lab import ALICE, BOB, CAROL, ERIN, INTERNET4, INTERNET6, MALLORY, ROOT
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 CONFIGURATION = """\
 [Profile staff]
@@ -62,7 +62,7 @@ def test_watchdog_does_not_count_the_start(own):
     own.daemon.end()
     own.wrapper = ("env", "WATCHDOG_USEC=30000000")
     own.start()
-    messages = wait_for(lambda: "WATCHDOG=1" in own.daemon.messages() and own.daemon.messages(), 10.0, "WATCHDOG=1")
+    messages = wait_for(lambda: "WATCHDOG=1" in own.daemon.messages() and own.daemon.messages(), PATIENCE, "WATCHDOG=1")
     assert messages.index("READY=1") < messages.index("WATCHDOG=1"), messages
 
 
@@ -110,7 +110,7 @@ def test_the_worker_goes_with_the_daemon(own):
 
     assert str(own.daemon.pid) in programs()
     own.daemon.end(signal.SIGKILL)
-    wait_for(lambda: not programs(), 3.0, "the worker's end")
+    wait_for(lambda: not programs(), PATIENCE, "the worker's end")
 
 
 TAMPERING = {
@@ -256,7 +256,7 @@ def test_expired_while_it_was_dead(own):
 def test_unconfirmed_while_it_was_dead(own):
     until = own.json("order", "staff", "--confirm-within", "1s")["order"]["confirm_until_usec"] / 1e6
     own.daemon.end(signal.SIGKILL)
-    wait_for(lambda: time.time() > until + 0.05, 5.0)
+    wait_for(lambda: time.time() > until + 0.05, PATIENCE)
     assert not quick(own, ALICE)
     own.start()
     assert quick(own, ALICE) and own.orders() == {}
@@ -268,7 +268,7 @@ def test_waiting_to_be_confirmed_across_a_restart(own):
     own.daemon.end(signal.SIGKILL)
     own.start()
     assert own.orders()["staff"]["confirm_until_usec"] == before["confirm_until_usec"]
-    wait_for(lambda: quick(own, ALICE), 6.0, "the end of what nobody confirmed")
+    wait_for(lambda: quick(own, ALICE), PATIENCE, "the end of what nobody confirmed")
     assert time.time() > before["confirm_until_usec"] / 1e6
 
 
@@ -407,10 +407,10 @@ def test_what_came_up_while_it_was_dead_is_cut_when_the_order_has_expired(own):
     others = own.host.spawn(probes.transfer, INTERNET4, 9001, who=MALLORY)
     held.receive()
     others.receive()
-    wait_for(lambda: time.time() > until + 0.05, 5.0)
+    wait_for(lambda: time.time() > until + 0.05, PATIENCE)
     own.start()
     assert quick(own, ALICE) and own.orders() == {}
-    wait_for(lambda: held.ask("report")["error"], 5.0, "what a subject had open under the order to be cut")
+    wait_for(lambda: held.ask("report")["error"], PATIENCE, "what a subject had open under the order to be cut")
     assert not others.ask("report")["error"]
 
 
@@ -430,7 +430,7 @@ def test_an_order_that_cannot_be_read_comes_back_when_it_can(own):
     assert told["orders"] == [] and any("could not be read" in w for w in told["warnings"]), told
     assert not os.listdir(own.path("state/damaged"))
     own.host.call(netlab.umount, path)
-    after = wait_for(own.orders, 20.0, "the order to be back")["staff"]
+    after = wait_for(own.orders, PATIENCE, "the order to be back")["staff"]
     assert (after["id"], after["reason"]) == (order["id"], "why")
     assert after["until_usec"] >= order["until_usec"]  # later, where the clock is not believed: it was away for a while
     checks.assert_blocked(own, ALICE, ("tcp", "udp"))
@@ -445,7 +445,7 @@ def test_an_order_that_cannot_be_read_is_in_force_where_its_table_is(own):
     assert own.orders()["staff"]["recovered"] and not own.orders()["staff"]["saved"]
     assert not quick(own, ALICE)
     own.host.call(netlab.umount, path)
-    wait_for(lambda: not own.orders()["staff"]["recovered"], 20.0, "the order to be read")
+    wait_for(lambda: not own.orders()["staff"]["recovered"], PATIENCE, "the order to be read")
     after = own.orders()["staff"]
     assert (after["id"], after["reason"], after["until_usec"]) == (order["id"], "why", order["until_usec"])
     assert after["saved"] and not quick(own, ALICE)
@@ -460,7 +460,7 @@ def test_the_record_of_an_order_that_expires_while_it_is_dead_is_whole(own):
     own.do("reload")  # another table: what the first one counted is kept on disk
     own.probe([own.spec("udp", INTERNET4, 1002, reply=False)], ALICE)
     own.daemon.end(signal.SIGKILL)
-    wait_for(lambda: time.time() > order["until_usec"] / 1e6 + 0.05, 5.0)
+    wait_for(lambda: time.time() > order["until_usec"] / 1e6 + 0.05, PATIENCE)
     own.start()
     entries = own.json("attempts", order["id"])["profiles"][0]["entries"]
     assert {e["port"] for e in entries} == {1001, 1002}, entries

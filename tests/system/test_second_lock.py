@@ -14,7 +14,7 @@ import checks
 import netlab
 from checks import quick
 from lab import ALICE, BOB, CONFIGURATION, INTERNAL4, INTERNET4, MALLORY
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_nothing_of_it_is_left_after_the_lift(own):
 def test_an_expiry_while_it_was_dead_takes_it_off(own):
     until = own.json("order", "staff", "--for", "1s")["order"]["until_usec"] / 1e6
     own.daemon.end(signal.SIGKILL)
-    wait_for(lambda: time.time() > until + 0.05, 5.0)
+    wait_for(lambda: time.time() > until + 0.05, PATIENCE)
     assert not quick(own, ALICE)
     own.start()
     assert quick(own, ALICE) and _pins(own) == [] and own.orders() == {}
@@ -80,7 +80,7 @@ def test_an_end_that_is_refused_is_tried_again_after_a_while(own):
     def refused():
         return [e["MESSAGE"] for e in own.entries() if "has expired but could not be removed" in e["MESSAGE"]]
 
-    wait_for(refused, 5.0, "the end to be tried")
+    wait_for(refused, PATIENCE, "the end to be tried")
     for _ in range(3):  # each a turn of the daemon's loop or more
         assert own.orders()
     assert len(refused()) == 1
@@ -179,7 +179,7 @@ def test_status_names_the_namespaces_that_only_the_second_lock_covers(own):
         "status", "--verbose")
     assert own.daemon.running()
     hers.kill()
-    wait_for(lambda: hers.pid not in [n["pid"] for n in _uncovered(own)], 5.0, "nobody to be in it any more", 0.1)
+    wait_for(lambda: hers.pid not in [n["pid"] for n in _uncovered(own)], PATIENCE, "nobody to be in it any more", 0.1)
     own.configure(CONFIGURATION)
     own.do("reload")
     assert _uncovered(own) is None
@@ -199,7 +199,7 @@ def test_namespaces_are_seen_without_any_capability_to_trace(own):
 
 def test_another_network_namespace_is_no_way_out(own):
     hers, others = _place(own, ALICE, 1), _place(own, MALLORY, 2)
-    wait_for(lambda: _arrives(own, hers, INTERNET4, 7001) and _arrives(own, others, INTERNET4, 7002), 5.0, "the route")
+    wait_for(lambda: _arrives(own, hers, INTERNET4, 7001) and _arrives(own, others, INTERNET4, 7002), PATIENCE, "the route")
     own.do("order", "staff")
     for _ in range(3):
         assert not _arrives(own, hers, INTERNET4, 7003)

@@ -10,7 +10,7 @@ import lab as lab_
 import probes
 from checks import assert_blocked, assert_free, assert_passed, assert_refused, quick
 from lab import ALICE, BACKUP, INTERNAL4, INTERNAL6, INTERNET4, INTERNET6, MALLORY
-from netlab import ROOT, wait_for
+from netlab import PATIENCE, ROOT, wait_for
 
 PROFILES = """\
 [Access]
@@ -103,7 +103,7 @@ def test_what_it_had_open_is_cut(own, squid):
     task.receive()
     other.receive()
     assert own.json("order", "held")["severed"] == 1
-    wait_for(lambda: task.ask("report")["error"], 5.0, "the end of the unit's download")
+    wait_for(lambda: task.ask("report")["error"], PATIENCE, "the end of the unit's download")
     assert other.ask("report")["error"] is None
 
 
@@ -115,11 +115,11 @@ def test_a_unit_that_starts_later(own, path):
     own.do("order", "held")
     unit.start()
     if held:
-        wait_for(lambda: not any(r["arrived"] for r in unit.probe(_outside(own))), 1.0, "the unit to be held")
+        wait_for(lambda: not any(r["arrived"] for r in unit.probe(_outside(own))), PATIENCE, "the unit to be held")
         for _ in range(3):  # restarted, again and again
             unit.stop()
             unit.start()
-            wait_for(lambda: not any(r["arrived"] for r in unit.probe(_outside(own))), 1.0, "the unit to be held")
+            wait_for(lambda: not any(r["arrived"] for r in unit.probe(_outside(own))), PATIENCE, "the unit to be held")
         assert_passed(unit.probe(_inside(own)))
     else:
         assert_passed(unit.probe(_outside(own)))
@@ -192,6 +192,6 @@ def test_it_is_told(own, squid):
     assert any("not running now" in w and "squid" in w for w in order["warnings"]), order["warnings"]
     assert order["order"]["services"] == ["squid", "proxy@*.service"]
     squid.start()
-    wait_for(lambda: not any("squid" in w for w in own.orders()["held"]["warnings"]), 2.0, "the warning to go")
+    wait_for(lambda: not any("squid" in w for w in own.orders()["held"]["warnings"]), PATIENCE, "the warning to go")
     text = own.do("status", "held")
     assert "services squid, proxy@*.service" in text

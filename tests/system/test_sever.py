@@ -6,7 +6,7 @@ import pytest
 import checks
 import probes
 from lab import ALICE, BOB, INTERNAL4, INTERNAL6, INTERNET4, INTERNET6, MALLORY, ROOT
-from netlab import orphans_have_owners, wait_for
+from netlab import PATIENCE, orphans_have_owners, wait_for
 
 CUT = {"ECONNABORTED", "ECONNRESET", "EPIPE", "ECONNREFUSED", "EDESTADDRREQ", "ENOTCONN", "EOF"}
 
@@ -33,7 +33,7 @@ def test_open_connections_are_cut(lab, who):
     assert reply["order"]["severed"] == len(opened) + len(datagrams)
     for task, sport in opened:
         assert task.ask("send") in CUT
-        wait_for(lambda s=sport: _far(lab, s)["state"] == "reset", 2.0, "the peer to see a reset")
+        wait_for(lambda s=sport: _far(lab, s)["state"] == "reset", PATIENCE, "the peer to see a reset")
     mark = lab.mark()
     for task, _ in datagrams:
         assert task.ask("send") in CUT | checks.REFUSALS
@@ -88,9 +88,9 @@ def test_queued_data_never_leaves(lab, dst, how):
     heard = _far(lab, queued["sport"])["received"]
     lab.far.ask("hear")  # an orphan that is left would send now
     if how == "open" or orphans_have_owners():
-        wait_for(lambda: _far(lab, queued["sport"])["state"] != "open", 2.0, "the peer to be told")
+        wait_for(lambda: _far(lab, queued["sport"])["state"] != "open", PATIENCE, "the peer to be told")
     else:
-        wait_for(lambda: _far(lab, queued["sport"])["received"] > heard, 2.0, "the peer to make room for more")
+        wait_for(lambda: _far(lab, queued["sport"])["received"] > heard, PATIENCE, "the peer to make room for more")
     sent = [p for p in lab.packets(mark) if p.sport == queued["sport"] and not p.only_reset]
     assert not sent, f"{sum(p.length for p in sent)} bytes left after the order returned"
 
@@ -103,7 +103,7 @@ def test_a_download_stops(lab):
     lab.do("order", "staff")
     stopped, going = mine.ask("report"), hers.ask("report")
     assert stopped["error"] in CUT
-    wait_for(lambda: hers.ask("report")["received"] > going["received"] + 10_000, 5.0, "progress")
+    wait_for(lambda: hers.ask("report")["received"] > going["received"] + 10_000, PATIENCE, "progress")
     assert mine.ask("report")["received"] == stopped["received"]
 
 

@@ -8,7 +8,7 @@ import socket
 
 import checks
 from lab import ALICE, BOB, INTERNET4, INTERNET6, MALLORY
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 ORDER_KEYS = {"id", "profile", "adhoc", "recovered", "state", "ordered_at", "ordered_at_usec", "ordered_by", "severed",
               "refused", "subjects", "allow", "dns", "saved", "locks", "membership", "warnings"}
@@ -144,9 +144,9 @@ def test_systemd_is_told_what_is_in_force(lab):
 
     assert "READY=1" in lab.daemon.messages()
     lab.do("order", "staff", "--reason", "IR-42")
-    wait_for(lambda: "staff" in last() and "IR-42" in last(), 2.0, "the status text")
+    wait_for(lambda: "staff" in last() and "IR-42" in last(), PATIENCE, "the status text")
     lab.do("lift", "staff")
-    wait_for(lambda: "no lockdown" in last(), 2.0, "the status text")
+    wait_for(lambda: "no lockdown" in last(), PATIENCE, "the status text")
 
 
 def test_every_verb_speaks_json(lab):

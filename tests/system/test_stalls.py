@@ -9,7 +9,7 @@ import threading
 
 import checks
 from lab import ALICE, CONFIGURATION, MALLORY
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 ORDERED = "9abfd75e0ef84e4d838e3cd18624bce8"
 LIFTED = "973013a321a7442281c569ecaa26ad9e"
@@ -73,12 +73,12 @@ def test_a_journal_that_does_not_read(lab):
         assert daemon["journal_waiting"] >= 4 and daemon["journal_lost"] == 0
         assert "the journal does not take entries" in _warnings(lab)
         assert "the journal does not take entries" in lab.ctl("status").stdout
-    wait_for(lambda: LIFTED in _events(lab, before), 30.0, "the journal to hear of the lift")
+    wait_for(lambda: LIFTED in _events(lab, before), PATIENCE, "the journal to hear of the lift")
     events = [e for e in _events(lab, before) if e in (ORDERED, REFUSED, LIFTED)]
     assert events == [ORDERED, REFUSED, LIFTED]
     late = lab.entries(MESSAGE_ID=LIFTED)[-1]
     assert late["LOCKDOWN_AT"] and late["LOCKDOWN_PROFILE"] == "staff"
-    wait_for(lambda: lab.json("status", codes=(3,))["daemon"]["journal_waiting"] == 0, 30.0, "all to be delivered")
+    wait_for(lambda: lab.json("status", codes=(3,))["daemon"]["journal_waiting"] == 0, PATIENCE, "all to be delivered")
     assert "journal" not in _warnings(lab)
 
 
@@ -86,14 +86,14 @@ def test_a_service_manager_that_does_not_read(labs):
     lab = labs(CONFIGURATION, start=False)
     lab.wrapper = ("/usr/bin/env", "WATCHDOG_USEC=300000")
     daemon = lab.start()
-    wait_for(lambda: "WATCHDOG=1" in daemon.messages(), 30.0, "a sign of life")
+    wait_for(lambda: "WATCHDOG=1" in daemon.messages(), PATIENCE, "a sign of life")
     with _manager_stopped(lab):
         _order_and_lift(lab)
         lab.do("order", "staff", "--reason", "the last word")
     wait_for(lambda: [m for m in daemon.messages() if m.startswith("STATUS=")][-1].startswith("STATUS=staff in force"),
-             30.0, "the last status")
+             PATIENCE, "the last status")
     signs = daemon.messages().count("WATCHDOG=1")
-    wait_for(lambda: daemon.messages().count("WATCHDOG=1") > signs + 1, 30.0, "signs of life to go on")
+    wait_for(lambda: daemon.messages().count("WATCHDOG=1") > signs + 1, PATIENCE, "signs of life to go on")
 
 
 def test_a_start_that_neither_hears_of(labs):
@@ -110,11 +110,11 @@ def test_a_start_that_neither_hears_of(labs):
         with _manager_stopped(lab):
             with open(gate, "w", encoding="ascii") as f:
                 f.write("go\n")
-            wait_for(lambda: lab.ctl("status").returncode == 0, 30.0, "lockdownd to answer")
+            wait_for(lambda: lab.ctl("status").returncode == 0, PATIENCE, "lockdownd to answer")
             checks.assert_blocked(lab, ALICE, ("tcp", "udp"))
             assert daemon.running()
     daemon.wait_ready(30.0)
-    wait_for(lambda: RESTORED in _events(lab, before), 30.0, "the journal to hear of it")
+    wait_for(lambda: RESTORED in _events(lab, before), PATIENCE, "the journal to hear of it")
 
 
 def test_an_end_waits_for_neither(labs):

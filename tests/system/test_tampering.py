@@ -19,7 +19,7 @@ import probes
 from campaign import LONG, tell
 from checks import quick
 from lab import ALICE, BOB, CONFIGURATION, INTERNET4, INTERNET6, MALLORY, STAFF, build_directory
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 FLUSH = "flush ruleset"
 DELETE = "delete table inet lockdown-staff"
@@ -92,7 +92,7 @@ def _whole(lab):
 
 
 def _wait_whole(lab, before):
-    wait_for(lambda: _whole(lab) == before, 20.0, "the tables to be as before", 0.02)
+    wait_for(lambda: _whole(lab) == before, PATIENCE, "the tables to be as before", 0.02)
 
 
 class Flood:
@@ -196,12 +196,12 @@ def test_who_is_active_is_held_first_where_many_are_covered(unowned):
     members = 50000 if LONG else 10000
     lab = unowned("SecondLock=no", members)
     lab.do("order", "staff", timeout=60.0)
-    wait_for(lambda: lab.orders()["staff"].get("verified_at"), 30.0, "the first look")
+    wait_for(lambda: lab.orders()["staff"].get("verified_at"), PATIENCE, "the first look")
     rounds = 20 if LONG else 4
     flood = Flood(lab, (ALICE, INTERNET4))
     for i in range(rounds):
         _nft(lab, FLUSH)
-        wait_for(lambda n=i: lab.orders()["staff"].get("tampering", {}).get("times", 0) > n, 30.0, "the repair", 0.05)
+        wait_for(lambda n=i: lab.orders()["staff"].get("tampering", {}).get("times", 0) > n, PATIENCE, "the repair", 0.05)
     _, gaps = flood.end()
     _tell_gaps(f"flush ruleset, {members} people", gaps["alice"], rounds)
     checks.assert_blocked(lab, ALICE, ("tcp", "udp"))
@@ -239,10 +239,10 @@ def test_each_change_is_noticed_and_undone(unowned):
             continue
         lab.host.nft(text.format(device=device[1]) if "{device}" in text else text)
         if how == "device-chain":  # as where the device has just come: at the end of the list, and no case for the book
-            wait_for(lambda: device[0] in "".join(_whole(lab)), 10.0, how)
+            wait_for(lambda: device[0] in "".join(_whole(lab)), PATIENCE, how)
             continue
         done += 1
-        wait_for(lambda n=done: lab.orders()["staff"].get("tampering", {}).get("times", 0) == n, 10.0, how)
+        wait_for(lambda n=done: lab.orders()["staff"].get("tampering", {}).get("times", 0) == n, PATIENCE, how)
         assert _whole(lab) == before, how
         assert not quick(lab, ALICE), how
     checks.assert_blocked(lab, ALICE, ("tcp", "udp"))
@@ -301,7 +301,7 @@ def _pins(lab):
 
 
 def _first_look(lab):
-    wait_for(lambda: lab.orders()["staff"].get("verified_at"), 10.0, "the first look")
+    wait_for(lambda: lab.orders()["staff"].get("verified_at"), PATIENCE, "the first look")
 
 
 def test_without_its_pins_the_second_lock_holds_as_long_as_the_daemon_lives(unowned):

@@ -11,7 +11,7 @@ import checks
 import probes
 from checks import quick
 from lab import ALICE, BOB, CONFIGURATION, MALLORY, build_directory
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 NOT_HOLDING = "262ef907b80c4a42802f87e2a2ee1230"
 OUTSIDE4, OUTSIDE6 = "192.0.2.199", "2001:db8:ffff::199"
@@ -39,7 +39,7 @@ def _verdict(lab, name="staff", codes=(0,)):
 
 
 def _first_look(lab, name="staff"):
-    return wait_for(lambda: lab.orders()[name].get("trial"), 10.0, "the first trial")
+    return wait_for(lambda: lab.orders()[name].get("trial"), PATIENCE, "the first trial")
 
 
 def _profile(lines):
@@ -137,7 +137,7 @@ def test_what_comparing_cannot_find_is_found_and_told(own):
     assert order["holds"] is False and order["trial"].startswith("NOT as ordered")
     assert any(OUTSIDE4 in w for w in order["warnings"])
     assert "ORDERED, BUT NOT HOLDING: staff" in own.do("status")
-    wait_for(lambda: "NOT holding" in [m for m in own.daemon.messages() if m.startswith("STATUS=")][-1], 30.0,
+    wait_for(lambda: "NOT holding" in [m for m in own.daemon.messages() if m.startswith("STATUS=")][-1], PATIENCE,
              "systemd to be told")
     checks.assert_blocked(own, ALICE, ("tcp", "udp"))  # never lifted for that
     checks.assert_free(own, MALLORY, ("tcp", "udp"))
@@ -243,7 +243,7 @@ def test_a_process_that_hangs_is_killed(own):
             pids = f.read().split()
         return [pid for pid in pids if b"7777" in _words(pid)]
 
-    wait_for(lambda: not sleeping(), 5.0, "the end of the process")
+    wait_for(lambda: not sleeping(), PATIENCE, "the end of the process")
     assert own.daemon.running() and not quick(own, ALICE)
 
 

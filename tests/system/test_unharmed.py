@@ -13,7 +13,7 @@ import checks
 import probes
 from lab import (ALICE, BOB, CAROL, ERIN, HOST4, HOST6, INTERNAL4, INTERNAL6, INTERNET4, INTERNET6, MALLORY, OWN4,
                  PARTNER4, ROOT)
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 CONFIGURATION = """\
 [Profile staff]
@@ -106,7 +106,7 @@ def unharmed(lab, people):
     yield
     before = {name: task.ask("report") for name, task in downloads.items()}
     for name, task in downloads.items():
-        wait_for(lambda n=name, t=task: t.ask("report")["received"] > before[n]["received"], 5.0, f"progress of {name}",
+        wait_for(lambda n=name, t=task: t.ask("report")["received"] > before[n]["received"], PATIENCE, f"progress of {name}",
                  0.05)
         report = task.ask("report")
         assert (report["error"], report["retransmits"]) == (None, 0), (name, report)
@@ -140,7 +140,7 @@ def test_nobody_loses_what_stays_allowed_whatever_happens_to_the_orders(labs):
         checks.wait_blocked(lab, ERIN)
         for name in ("subuid", "subgid"):
             lab.edit(name, lambda t: t + "carol:300000:65536\nerin:400000:65536\n")
-        wait_for(lambda: lab.orders()["contractors"]["subjects"]["subordinate_ids"] == 4 * 65536, 5.0, "the ranges")
+        wait_for(lambda: lab.orders()["contractors"]["subjects"]["subordinate_ids"] == 4 * 65536, PATIENCE, "the ranges")
         # where to: other networks and endpoints, tables of another structure
         for allow in (f"Allow=internal {PARTNER4}:443/tcp 100.64.0.0/16", "Allow=internal 2001:db8:1::/48\nDNS=allow",
                       "Allow=internal\nSecondLock=no\nSessions=yes", "Allow=internal\nLoopbackDeny=3128 9050"):

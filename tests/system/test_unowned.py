@@ -10,7 +10,7 @@ import pytest
 import checks
 from checks import quick
 from lab import ALICE, BOB, CONFIGURATION, MALLORY, build_directory
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 # The second lock would hide the holes.
 ALONE = CONFIGURATION.replace("Groups=staff\n", "Groups=staff\nSecondLock=no\n")
@@ -57,7 +57,7 @@ def test_what_others_change_is_put_right(own, how):
 
 def test_a_staged_table_that_was_removed_is_staged_again(own):
     own.host.nft("flush ruleset")
-    wait_for(lambda: "staff" in own.tables(), 5.0, "the staged table")
+    wait_for(lambda: "staff" in own.tables(), PATIENCE, "the staged table")
     own.do("order", "staff")
     checks.assert_blocked(own, ALICE, ("tcp", "udp"))
 

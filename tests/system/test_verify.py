@@ -8,7 +8,7 @@ import pytest
 
 import checks
 from lab import ALICE, CONFIGURATION, MALLORY, netlab
-from netlab import wait_for
+from netlab import PATIENCE, wait_for
 
 NOT_HOLDING = "262ef907b80c4a42802f87e2a2ee1230"
 
@@ -21,7 +21,7 @@ def own(labs):
 
 
 def _first_look(lab):
-    return wait_for(lambda: lab.orders()["staff"] if lab.orders()["staff"].get("verified_at_usec") else None, 5.0,
+    return wait_for(lambda: lab.orders()["staff"] if lab.orders()["staff"].get("verified_at_usec") else None, PATIENCE,
                     "the first look")
 
 
@@ -37,7 +37,7 @@ def test_it_is_verified_by_itself(own):
     order = _first_look(own)
     assert order["verified_at_usec"] > order["ordered_at_usec"]
     assert "Verified" in own.do("status")
-    wait_for(lambda: any("verified" in m for m in own.daemon.messages()), 15.0, "systemd to be told")
+    wait_for(lambda: any("verified" in m for m in own.daemon.messages()), PATIENCE, "systemd to be told")
     before = order["verified_at_usec"]
     verdict, = own.json("verify")["verified"]
     assert verdict.pop("trial").startswith("as ordered")
