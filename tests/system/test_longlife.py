@@ -116,7 +116,7 @@ def test_sanitizers_have_nothing_to_say_of_a_long_life(labs):
     shutil.copy(program, lab.lockdownd)
     lab.start()
     begin = time.monotonic()
-    samples, memory = _live(lab, 2_000 if campaign.LONG else 40, 60.0)
+    samples, memory = _live(lab, 10_000 if campaign.LONG else 40, 60.0)
     _tell("long life under sanitizers", time.monotonic() - begin, samples, memory)
     assert not footprint.grown(samples), "\n".join(footprint.grown(samples))
     code = lab.daemon.end(signal.SIGTERM, 60.0)
