@@ -42,9 +42,12 @@ static const char *about_room(int r)
                        : "";
 }
 
+/* The people first: an order that is found without them would hold nobody until the directory has answered.
+ */
 static int save_in_force(struct lockdown *l)
 {
         struct manager *m = l->manager;
+        const int people = l->have_members && !members_stand_on_disk(l) ? lockdown_save_members(l) : 0;
         struct now now;
         int r;
 
@@ -52,11 +55,10 @@ static int save_in_force(struct lockdown *l)
         order_seen(l->order, &now);
         r = l->taken_back ? store_take_back_end(m->store, l->order, l->taken_back)
                           : store_save_order(m->store, l->order);
-        if (r >= 0)
-                l->taken_back = 0;
-        if (r >= 0 && l->have_members && !members_stand_on_disk(l))
-                r = lockdown_save_members(l);
-        return r;
+        if (r < 0)
+                return r;
+        l->taken_back = 0;
+        return people;
 }
 
 void lockdown_save(struct lockdown *l)

@@ -65,10 +65,9 @@ static void test_expiry(void **state)
         assert_int_equal(count_files(&f->disk, "orders"), 0);
 }
 
-/* An ad-hoc order has nothing staged, and leaves nothing. */
-static void test_adhoc(void **state)
+/* Of people whom no profile has: there is nothing staged, and nothing of it on disk. */
+static struct lockdown *order_adhoc(struct manager_fixture *f)
 {
-        struct manager_fixture *f = *state;
         _cleanup_(profile_freep) struct profile *p = new_profile("night");
         struct lockdown *l = manager_add(f->m, p, false);
         struct order *o;
@@ -81,6 +80,26 @@ static void test_adhoc(void **state)
         assert_non_null(o);
         p = NULL;
         assert_int_equal(lockdown_engage(l, o, NULL), 0);
+        return l;
+}
+
+/* A machine that goes off in the middle of saving finds no order without its people. */
+static void test_people_are_saved_first(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        edges.save = -EIO;
+        assert_non_null(order_adhoc(f)->save_problem);
+        assert_int_equal(count_files(&f->disk, "orders"), 0);
+        assert_int_equal(count_files(&f->disk, "members"), 2); /* staff's, too */
+}
+
+/* An ad-hoc order leaves nothing. */
+static void test_adhoc(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        (void)order_adhoc(f);
         assert_steps("load engaged, second on, sever, save active");
         lift(f, "night");
         assert_steps("save lifted, sever, read attempts, save attempts, save lifted, second off, delete, "
@@ -249,6 +268,7 @@ int main(void)
                 IN_LAB(test_lift),
                 IN_LAB(test_expiry),
                 IN_LAB(test_adhoc),
+                IN_LAB(test_people_are_saved_first),
                 IN_LAB(test_engaging_is_refused),
                 IN_LAB(test_second_lock_is_refused),
                 IN_LAB(test_order_is_not_saved),
