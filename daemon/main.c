@@ -5,7 +5,9 @@
 #include "dns-relay.h"
 #include "manager.h"
 #include "notifier.h"
+#include "readiness.h"
 #include "resolver.h"
+#include "timespan.h"
 #include "trial-process.h"
 
 #include <errno.h>
@@ -15,6 +17,10 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
+
+/* For the directory, where a list of people is lost: the network, and what is needed to log in, wait for us.
+ */
+#define DIRECTORY_PATIENCE (10 * USEC_PER_SEC)
 
 static const char help[] =
         "lockdownd [--check]\n"
@@ -177,6 +183,7 @@ static int run_loop(sd_event *event, const char *executable)
         _cleanup_(notifier_freep) struct notifier *notifier = NULL;
         _cleanup_(manager_freep) struct manager *manager = NULL;
         _cleanup_(bus_freep) struct bus *bus = NULL;
+        _cleanup_(readiness_freep) struct readiness *readiness = NULL;
         struct manager_paths paths = {
                 .configuration = directory("CONFIGURATION_DIRECTORY", "/etc/lockdownd"),
                 .state = directory("STATE_DIRECTORY", "/var/lib/lockdownd"),
@@ -198,9 +205,10 @@ static int run_loop(sd_event *event, const char *executable)
                 r = bus_new(event, manager, inherited.control, paths.runtime, &bus, &error);
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, manager);
+        if (r >= 0)
+                r = readiness_new(event, manager, notifier, DIRECTORY_PATIENCE, &readiness);
         if (r < 0)
                 return fatal(notifier, error, r);
-        notifier_ready(notifier);
         r = sd_event_loop(event);
         notifier_stopping(notifier);
         return r < 0 ? fatal(notifier, NULL, r) : EXIT_SUCCESS;

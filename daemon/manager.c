@@ -350,6 +350,14 @@ static int open_nft(struct manager *m, int kept, char **ret_error)
         return nft_open(&m->nft, ret_error);
 }
 
+bool manager_lacks_people(const struct manager *m)
+{
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->order && !lockdown_knows_people(m->lockdowns[i]))
+                        return true;
+        return false;
+}
+
 int manager_socket(const struct manager *m)
 {
         return nft_socket(m->nft);

@@ -30,6 +30,9 @@ int manager_new(sd_event *event, const struct manager_paths *paths, struct manag
 /* Brings the saved orders into force, takes over what an earlier daemon left, and begins to stage the
  * profiles. The block stands when this returns. 0 or -errno with a sentence. */
 int manager_start(struct manager *m, char **ret_error);
+/* Is there an order whose list of people is lost, and the directory has not answered yet? Then it holds
+ * nobody but whom the kernel holds anyway. */
+bool manager_lacks_people(const struct manager *m);
 /* The socket that owns the tables: whoever keeps it open keeps others from them. It stays M's. */
 int manager_socket(const struct manager *m);
 /* Removes what is merely staged; what is in force stays in the kernel. Returns NULL. */

@@ -376,7 +376,7 @@ class Lab:
         os.chmod(self.path("run/lockdownd"), mode)
         self.daemon = Daemon(self, self.wrapper)
         if wait:
-            self.daemon.wait_ready(60.0 if self.wrapper else 10.0)
+            self.daemon.wait_ready()
         return self.daemon
 
     def reboot(self):

@@ -121,6 +121,8 @@ static void misbehave(void)
         if (is("hang") || is("everybody"))
                 for (;;)
                         pause();
+        else if (is("slow"))
+                sleep(2);
         else if (is("spin"))
                 for (;;)
                         ;

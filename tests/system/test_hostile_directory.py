@@ -176,6 +176,27 @@ def test_what_fails_costs_nothing_but_freshness(directory, mode, says):
     campaign.tell(f"directory that does '{mode}': order in {took:.2f} s at the most, daemon {high:.0f} MB")
 
 
+def _boot_without_list(directory, mode):
+    """The order is on disk, and the list of its people is not."""
+    lab = directory.lab
+    directory.set(mode)
+    lab.reboot()
+    os.unlink(lab.path("state/members/far"))
+    lab.start()
+
+
+def test_the_network_waits_for_people_whose_list_is_lost(directory):
+    _boot_without_list(directory, "slow")
+    directory.assert_covered()  # READY=1 is what the network waits for
+
+
+def test_the_network_does_not_wait_for_ever(directory):
+    _boot_without_list(directory, "hang")
+    assert "far" in directory.lab.orders()
+    directory.assert_covered(False)
+    assert any("the network comes up" in e["MESSAGE"] for e in directory.lab.entries(PRIORITY="2"))
+
+
 def test_names_and_numbers_that_lie(directory):
     """Lines in a name, root and nobody at all among the members: only people become subjects."""
     before = directory.known_since()
