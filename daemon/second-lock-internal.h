@@ -25,8 +25,9 @@ void plan_clear(struct plan *p);
 struct lock_programs {
         int judges[SL_JUDGES];
         int plans, refused;
+        int room; /* a map that is in the slot of PLANS already, and has room for a plan; -1: none */
 };
-#define NO_PROGRAMS ((struct lock_programs){{-1, -1, -1, -1}, -1, -1})
+#define NO_PROGRAMS ((struct lock_programs){{-1, -1, -1, -1}, -1, -1, -1})
 /* Those that judge packets. */
 int lock_programs_load(struct lock_programs *ret);
 /* Adds those that judge who sends, on the same maps. */
@@ -36,9 +37,13 @@ void lock_programs_close(struct lock_programs *p);
 /* Reads the layout of this kernel's structs. -EOPNOTSUPP: it does not tell. */
 int kernel_offsets(struct sl_offsets *ret);
 
-/* A new map that holds the plan and takes no more changes. */
+/* A new map with room for a plan. */
+int plan_map_new(size_t n_pages, int *ret_fd);
+/* Writes the plan into it. It takes no more changes then. */
+int plan_map_fill(int fd, const struct plan *plan);
+/* Both. */
 int plan_map_create(const struct plan *plan, int *ret_fd);
-/* Does the map hold exactly this? 1 or 0, -errno. */
+/* Does the map hold exactly this, with room to spare or not? 1 or 0, -errno. */
 int plan_map_equals(int fd, const struct plan *plan);
 /* The id of the map in the only slot of PLANS. */
 int plans_current(int plans, uint32_t *ret_id);

@@ -101,6 +101,7 @@ void lock_programs_close(struct lock_programs *p)
                 closep(&p->judges[i]);
         closep(&p->plans);
         closep(&p->refused);
+        closep(&p->room);
         *p = NO_PROGRAMS;
 }
 
@@ -194,18 +195,32 @@ static int plan_write(int fd, const struct plan *plan)
         return 0;
 }
 
-int plan_map_create(const struct plan *plan, int *ret_fd)
+int plan_map_new(size_t n_pages, int *ret_fd)
 {
         struct bpf_map_create_opts options = {.sz = sizeof(options), .map_flags = PLAN_FLAGS};
-        _cleanup_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "lockdown_plan", sizeof(uint32_t),
-                                                SL_PAGE_SIZE, (uint32_t)plan->n_pages, &options);
-        int r;
+        int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "lockdown_plan", sizeof(uint32_t), SL_PAGE_SIZE,
+                                (uint32_t)n_pages, &options);
 
         if (fd < 0)
                 return fd;
-        r = plan_write(fd, plan);
+        *ret_fd = fd;
+        return 0;
+}
+
+int plan_map_fill(int fd, const struct plan *plan)
+{
+        int r = plan_write(fd, plan);
+
+        return r < 0 ? r : bpf_map_freeze(fd);
+}
+
+int plan_map_create(const struct plan *plan, int *ret_fd)
+{
+        _cleanup_close_ int fd = -1;
+        int r = plan_map_new(plan->n_pages, &fd);
+
         if (r >= 0)
-                r = bpf_map_freeze(fd);
+                r = plan_map_fill(fd, plan);
         if (r < 0)
                 return r;
         *ret_fd = TAKE_FD(fd);
@@ -229,7 +244,7 @@ int plan_map_equals(int fd, const struct plan *plan)
         if (r < 0)
                 return r;
         if (info.type != BPF_MAP_TYPE_ARRAY || info.value_size != SL_PAGE_SIZE ||
-            info.max_entries != plan->n_pages || !(info.map_flags & BPF_F_MMAPABLE))
+            info.max_entries < plan->n_pages || !(info.map_flags & BPF_F_MMAPABLE))
                 return 0;
         m.at = mmap(NULL, m.size, PROT_READ, MAP_SHARED, fd, 0);
         if (m.at == MAP_FAILED)

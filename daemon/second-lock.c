@@ -16,6 +16,9 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+/* What is kept ready for a plan: enough for 25,000 ranges of uids. */
+#define ROOM_PAGES 64
+
 struct second_lock {
         int cgroup;
         uint64_t cgroup_id;
@@ -205,14 +208,11 @@ static int identify(struct second_lock *s)
         return r;
 }
 
-int second_lock_prepare(struct second_lock *s, char **ret_error)
+static int load_ready(struct second_lock *s, char **ret_error)
 {
         char *why = NULL;
-        int r;
+        int r = load(&s->ready, ret_error);
 
-        if (s->ready.plans >= 0)
-                return 0;
-        r = load(&s->ready, ret_error);
         if (r < 0)
                 return r;
         if (s->n_judges == SL_JUDGES && sender_load(&s->ready, &why) < 0)
@@ -223,6 +223,28 @@ int second_lock_prepare(struct second_lock *s, char **ret_error)
                 return say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
         }
         return 0;
+}
+
+/* The kernel takes its time to put a map into a slot: done here, the next order has only to write into it. An
+ * order without room does not fail, it waits. */
+static void make_room(struct lock_programs *p)
+{
+        _cleanup_close_ int map = -1;
+
+        if (plan_map_new(ROOM_PAGES, &map) >= 0 && plans_fill(p->plans, map) >= 0)
+                p->room = TAKE_FD(map);
+}
+
+int second_lock_prepare(struct second_lock *s, char **ret_error)
+{
+        int r;
+
+        if (s->ready.plans >= 0)
+                return 0;
+        r = load_ready(s, ret_error);
+        if (r >= 0)
+                make_room(&s->ready);
+        return r;
 }
 
 const char *second_lock_no_sender(const struct second_lock *s)
@@ -252,13 +274,14 @@ int second_lock_open(const char *cgroup, const char *pins, struct second_lock **
                 return say(ret_error, r,
                            "no second lock: the kernel does not describe itself (/sys/kernel/btf/vmlinux; "
                            "CONFIG_DEBUG_INFO_BTF)");
-        r = second_lock_prepare(s, ret_error);
+        r = load_ready(s, ret_error);
         if (r >= 0)
                 r = try_attaching(s, ret_error);
         if (r < 0)
                 return r;
         if (s->n_judges == SL_JUDGES && sender_try(&s->ready, s->cgroup, &why) < 0)
                 give_up_sender(s, why);
+        make_room(&s->ready); /* not before: what is tried has no plan */
         pins_remove_stale(s->pins);
         *ret = TAKE_PTR(s);
         return 0;
@@ -333,8 +356,6 @@ static int engage(const struct second_lock *s, const char *name, const struct lo
         if (r >= 0)
                 r = pin_path(s->pins, "", name, NULL, place);
         if (r >= 0)
-                r = plans_fill(p->plans, plan);
-        if (r >= 0)
                 r = pins_remove(made);
         if (r < 0)
                 return r;
@@ -345,6 +366,27 @@ static int engage(const struct second_lock *s, const char *name, const struct lo
                 r = put_in_place(made, place);
         if (r < 0)
                 (void)pins_remove(made);
+        return r;
+}
+
+/* What the programs find in their slot before they are attached. The room is used up, whatever comes of it.
+ */
+static int put_plan(struct lock_programs *p, const struct plan *plan, int *ret_map)
+{
+        _cleanup_close_ int room = TAKE_FD(p->room), map = -1;
+        int r;
+
+        if (room >= 0 && plan->n_pages <= ROOM_PAGES) {
+                r = plan_map_fill(room, plan);
+                if (r >= 0)
+                        *ret_map = TAKE_FD(room);
+                return r;
+        }
+        r = plan_map_create(plan, &map);
+        if (r >= 0)
+                r = plans_fill(p->plans, map);
+        if (r >= 0)
+                *ret_map = TAKE_FD(map);
         return r;
 }
 
@@ -359,7 +401,7 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
         r = second_lock_prepare(s, ret_error);
         if (r < 0)
                 return r;
-        r = plan_map_create(&plan, &map);
+        r = put_plan(&s->ready, &plan, &map);
         if (r >= 0)
                 r = engage(s, spec->name, &s->ready, map);
         if (r < 0 && map >= 0 && s->n_judges == SL_JUDGES) {

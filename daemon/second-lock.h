@@ -14,7 +14,7 @@
  *
  * Needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, write access to the directory of pins, and a kernel that
  * describes itself in /sys/kernel/btf/vmlinux. Plans are charged to the caller's memory cgroup (10 bytes a
- * range of uids).
+ * range of uids, 256 KiB at least).
  *
  * It does not see: packet sockets and a socket that somebody else made and passed on, without BPF LSM (nor
  * do the rules); SYN-ACKs under SYN cookies on their way out (it refuses the SYN instead); what IPsec or a
