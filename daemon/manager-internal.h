@@ -42,6 +42,7 @@
 struct waiter;
 struct trial;
 struct verification;
+struct change;
 
 /* What others did to an order's locks, as far as this daemon noticed. */
 struct tampering {
@@ -164,6 +165,9 @@ struct manager {
 
         manager_changed_t changed;
         void *changed_userdata;
+        struct change *changes; /* not told yet */
+        size_t n_changes;
+        sd_event_source *tell;
 };
 
 /* ---- manager.c ---- */
@@ -173,7 +177,8 @@ struct lockdown *manager_add(struct manager *m, const struct profile *profile, b
 /* Takes it out and frees it; its table must be gone. */
 void manager_remove(struct manager *m, struct lockdown *l);
 const struct profile *lockdown_profile(const struct lockdown *l);
-/* Tells the bus (signal Changed) and systemd (status text). */
+/* Tells the bus (signal Changed) and systemd (status text), in the next turn of the loop: whoever brought it
+ * about has his answer first. STATE is a constant. */
 void manager_notify(struct manager *m, const char *profile, const char *state);
 void manager_update_status(struct manager *m);
 /* Replaces *WHERE by a formatted sentence (NULL format: by NULL). */

@@ -180,8 +180,55 @@ void manager_update_status(struct manager *m)
         notifier_status(m->notifier, text);
 }
 
+struct change {
+        char *profile;
+        const char *state;
+};
+
+static void forget_changes(struct manager *m)
+{
+        for (size_t i = 0; i < m->n_changes; i++)
+                free(m->changes[i].profile);
+        free(m->changes);
+        m->changes = NULL;
+        m->n_changes = 0;
+}
+
+static int on_tell(sd_event_source *source, void *userdata)
+{
+        struct manager *m = userdata;
+
+        (void)source;
+        m->tell = sd_event_source_disable_unref(m->tell);
+        manager_update_status(m);
+        for (size_t i = 0; i < m->n_changes && m->changed; i++)
+                m->changed(m->changed_userdata, m->changes[i].profile, m->changes[i].state);
+        forget_changes(m);
+        return 0;
+}
+
+static int tell_later(struct manager *m, const char *profile, const char *state)
+{
+        struct change *more = reallocarray(m->changes, m->n_changes + 1, sizeof(*more));
+        char *copy = strdup(profile);
+        int r = more && copy ? 0 : -ENOMEM;
+
+        if (more)
+                m->changes = more;
+        if (r >= 0 && !m->tell)
+                r = sd_event_add_defer(m->event, &m->tell, on_tell, m);
+        if (r < 0) {
+                free(copy);
+                return r;
+        }
+        m->changes[m->n_changes++] = (struct change){copy, state};
+        return 0;
+}
+
 void manager_notify(struct manager *m, const char *profile, const char *state)
 {
+        if (tell_later(m, profile, state) >= 0)
+                return;
         manager_update_status(m);
         if (m->changed)
                 m->changed(m->changed_userdata, profile, state);
@@ -462,6 +509,8 @@ struct manager *manager_free(struct manager *m)
         free(m->lockdowns);
         manager_cancel_access(m);
         sd_event_source_disable_unref(m->second_prepare);
+        sd_event_source_disable_unref(m->tell);
+        forget_changes(m);
         sd_event_source_disable_unref(m->refresh_timer);
         sd_event_source_disable_unref(m->retry_timer);
         sd_event_source_disable_unref(m->status_timer);

@@ -30,6 +30,30 @@ static void test_order(void **state)
         assert_true(json_is_true(json_object_get(f->reply, "already_in_force")));
 }
 
+static void on_change(void *userdata, const char *profile, const char *state)
+{
+        (void)userdata;
+        assert_string_equal(profile, "staff");
+        step("tell %s", state);
+}
+
+/* Whoever ordered has his answer before all others hear of it. */
+static void test_others_are_told_last(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        manager_on_change(f->m, on_change, f);
+        order(f, 0);
+        assert_steps(ORDERED);
+        assert_true(sd_event_run(f->m->event, 0) > 0);
+        assert_steps("tell active");
+        lift(f, "staff");
+        assert_steps(ENDS("lifted") ", journal lifted, reply");
+        order(f, 0);
+        assert_true(sd_event_run(f->m->event, 0) > 0);
+        assert_steps(ORDERED ", tell lifted, tell active");
+}
+
 /* The other way round: first it is on disk that it is over, last the hooks go. */
 static void test_lift(void **state)
 {
@@ -265,6 +289,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 IN_LAB(test_order),
+                IN_LAB(test_others_are_told_last),
                 IN_LAB(test_lift),
                 IN_LAB(test_expiry),
                 IN_LAB(test_adhoc),
