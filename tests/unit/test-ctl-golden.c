@@ -13,7 +13,6 @@
 #include "cleanup.h"
 #include "verbs.h"
 #include <libsmartcols.h>
-#include <locale.h>
 #include <string.h>
 #include <time.h>
 
@@ -200,7 +199,7 @@ int main(void)
                 cmocka_unit_test(test_dry_run_is_loadable),
         };
 
-        setlocale(LC_CTYPE, "C.UTF-8");
+        setenv("LC_ALL", "C.UTF-8", 1);
         setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
         tzset();
         for (size_t i = 0; i < ELEMENTSOF(samples); i++)
