@@ -10,12 +10,22 @@ json_t *json_from_text(const char *text, size_t size, json_error_t *error)
         return document ? document : json_loadb(text, size, JSON_REJECT_DUPLICATES, error);
 }
 
+/* Most documents are shorter: they are written once only. */
+#define FIRST_SIZE ((size_t)4096)
+
 char *json_text(const json_t *document, size_t flags)
 {
-        size_t size = json_dumpb(document, NULL, 0, flags);
-        char *text = size > 0 ? malloc(size + 1) : NULL;
+        char *text = malloc(FIRST_SIZE), *more;
+        size_t size = text ? json_dumpb(document, text, FIRST_SIZE - 1, flags) : 0;
 
-        if (!text || json_dumpb(document, text, size, flags) != size) {
+        if (size >= FIRST_SIZE) {
+                more = realloc(text, size + 1);
+                if (more)
+                        text = more;
+                if (!more || json_dumpb(document, text, size, flags) != size)
+                        size = 0;
+        }
+        if (size == 0) {
                 free(text);
                 return NULL;
         }

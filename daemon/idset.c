@@ -192,7 +192,7 @@ static int append_remainder(struct idset *to, const struct idrange *range, const
         return idset_append(to, (uint32_t)first, range->last);
 }
 
-static bool overlap(const struct idset *a, const struct idset *b)
+bool idset_overlap(const struct idset *a, const struct idset *b)
 {
         return a->n > 0 && b->n > 0 && a->ranges[0].first <= b->ranges[b->n - 1].last &&
                b->ranges[0].first <= a->ranges[a->n - 1].last;
@@ -203,7 +203,7 @@ int idset_subtract(const struct idset *a, const struct idset *b, struct idset *r
         _cleanup_idset_ struct idset rest = {0};
         size_t at = 0;
 
-        if (!overlap(a, b))
+        if (!idset_overlap(a, b))
                 return idset_copy(a, ret);
 
         for (size_t i = 0; i < a->n; i++) {

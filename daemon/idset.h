@@ -28,6 +28,8 @@ void idset_normalize(struct idset *s);
 bool idset_contains(const struct idset *s, uint32_t id);
 uint64_t idset_count(const struct idset *s); /* ids, not ranges */
 bool idset_equal(const struct idset *a, const struct idset *b);
+/* False: they have no id in common. It looks at their ends only. */
+bool idset_overlap(const struct idset *a, const struct idset *b);
 /* Set arithmetic into a new, normalized set; RET must be empty or zeroed. Returns 0 or -ENOMEM, RET
  * untouched. */
 int idset_union(const struct idset *a, const struct idset *b, struct idset *ret);

@@ -24,28 +24,33 @@ static void plans_clear(struct plans *p)
         free(p->items);
 }
 
-static struct doors_plan plan_of(const struct profile *p, const struct subjects *s)
+static struct doors_plan plan_of(const struct profile *p, const struct subjects *s,
+                                 const struct sightings *seen)
 {
-        struct doors_plan plan = {.subjects = s, .destinations = &p->destinations, .services = &p->services};
+        struct doors_plan plan = {.subjects = s,
+                                  .destinations = &p->destinations,
+                                  .services = &p->services,
+                                  .ephemeral_first = seen->ephemeral_first,
+                                  .ephemeral_last = seen->ephemeral_last};
 
         if (profile_loopback_deny_default(p))
                 plan.repeat = &p->loopback_deny;
-        doors_ephemeral_ports(&plan.ephemeral_first, &plan.ephemeral_last);
         return plan;
 }
 
-static int add_plan(struct plans *plans, const struct lockdown *l, const struct profile *p)
+static int add_plan(struct plans *plans, const struct lockdown *l, const struct sightings *seen)
 {
         int r = lockdown_subjects(l, &plans->subjects[plans->n]);
 
         if (r < 0)
                 return r;
-        plans->items[plans->n] = plan_of(p, &plans->subjects[plans->n]);
+        plans->items[plans->n] = plan_of(lockdown_profile(l), &plans->subjects[plans->n], seen);
         plans->n++;
         return 0;
 }
 
-static int gather_plans(const struct manager *m, const struct lockdown *only, struct plans *ret)
+static int gather_plans(const struct manager *m, const struct lockdown *only, const struct sightings *seen,
+                        struct plans *ret)
 {
         int r = 0;
 
@@ -54,10 +59,10 @@ static int gather_plans(const struct manager *m, const struct lockdown *only, st
         if (!ret->items || !ret->subjects)
                 return -ENOMEM;
         if (only)
-                return add_plan(ret, only, lockdown_profile(only));
+                return add_plan(ret, only, seen);
         for (size_t i = 0; i < m->n_lockdowns && r == 0; i++)
                 if (m->lockdowns[i]->order)
-                        r = add_plan(ret, m->lockdowns[i], lockdown_profile(m->lockdowns[i]));
+                        r = add_plan(ret, m->lockdowns[i], seen);
         return r;
 }
 
@@ -162,7 +167,6 @@ static int name_all(const char *cgroup_root, struct sightings *s)
 
 static int look(struct manager *m, const struct plans *plans, struct sightings *s)
 {
-        _cleanup_free_ char *cgroup_root = NULL;
         int r;
 
         if (plans->n == 0)
@@ -171,20 +175,23 @@ static int look(struct manager *m, const struct plans *plans, struct sightings *
                 problems_add(&s->unseen, "this kernel cannot list sockets (module inet_diag)");
                 return 0;
         }
-        (void)cgroup_find_root("/proc/self/mounts", &cgroup_root);
+        if (!m->cgroup_root)
+                (void)cgroup_find_root("/proc/self/mounts", &m->cgroup_root);
         r = look_at_protocol(m, plans, IPPROTO_TCP, s);
         if (r == 0)
                 r = look_at_protocol(m, plans, IPPROTO_UDP, s);
         if (r == 0)
-                r = look_at_services(m, cgroup_root, s);
-        return r < 0 ? r : name_all(cgroup_root, s);
+                r = look_at_services(m, m->cgroup_root, s);
+        return r < 0 ? r : name_all(m->cgroup_root, s);
 }
 
 void manager_look_for_doors(struct manager *m, const struct lockdown *only, struct sightings *ret)
 {
         _cleanup_(plans_clear) struct plans plans = {0};
-        int r = gather_plans(m, only, &plans);
+        int r;
 
+        doors_ephemeral_ports(&ret->ephemeral_first, &ret->ephemeral_last);
+        r = gather_plans(m, only, ret, &plans);
         if (r == 0)
                 r = look(m, &plans, ret);
         if (r < 0)
@@ -199,7 +206,7 @@ int lockdown_judge_doors(const struct lockdown *l, const struct sightings *s, st
 
         if (r < 0)
                 return r;
-        plan = plan_of(lockdown_profile(l), &subjects);
+        plan = plan_of(lockdown_profile(l), &subjects, s);
         return doors_judge(&plan, &s->listeners, ret);
 }
 

@@ -127,6 +127,7 @@ struct manager {
         struct problems damage;    /* found in files of ours since the start, a sentence each */
         struct sessions *sessions; /* may be NULL */
         struct units *units;       /* likewise */
+        char *cgroup_root;         /* where cgroup2 is mounted; NULL: not looked for yet, or nowhere */
         struct remote *remote;     /* logins from outside that are being ended */
         struct watch *watch;
         struct clock_watch *clock;
@@ -365,7 +366,8 @@ void manager_record_free(struct manager *m); /* the store is still there */
 /* What waits for others on this machine, as far as it could be a door to an order. */
 struct sightings {
         struct listeners listeners;
-        struct problems unseen; /* what could not be looked at */
+        struct problems unseen;                   /* what could not be looked at */
+        uint16_t ephemeral_first, ephemeral_last; /* as in struct doors_plan */
 };
 /* Looks for what concerns ONLY (in force or not), or NULL: all that is in force. RET must be zeroed; what
  * goes wrong stands in it. */

@@ -540,6 +540,7 @@ struct manager *manager_free(struct manager *m)
         free(m->configuration_dir);
         free(m->state_dir);
         free(m->state_problem);
+        free(m->cgroup_root);
         problems_clear(&m->damage);
         free(m->executable);
         if (m->lock_fd >= 0)

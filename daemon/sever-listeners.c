@@ -44,16 +44,17 @@ static int add_listener(void *userdata, const struct diag_socket *key, const str
         return 0;
 }
 
-/* Asked for listening sockets alone, the kernel does not even walk through its table of connections. */
+/* TCP's of both families, with AF_UNSPEC: asked for listening sockets alone, the kernel does not even walk
+ * through its table of connections. Or one family's of a protocol without connections. */
 static int list_family(struct sever *s, int family, uint8_t protocol, struct listeners *l)
 {
-        uint32_t states = 1U << (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
         size_t before = l->n;
         int r = -EAGAIN;
 
         for (unsigned tries = 0; diag_may_pass(r) && tries < DUMP_TRIES; tries++) {
                 l->n = before;
-                r = diag_dump(s, family, protocol, states, add_listener, l);
+                r = family == AF_UNSPEC ? diag_dump_tcp(s, 1U << TCP_LISTEN, add_listener, l)
+                                        : diag_dump(s, family, protocol, 1U << TCP_CLOSE, add_listener, l);
         }
         return r == -EAGAIN ? 0 : r;
 }
@@ -61,9 +62,9 @@ static int list_family(struct sever *s, int family, uint8_t protocol, struct lis
 int sever_listeners(struct sever *s, uint8_t protocol, struct sever_socket **ret, size_t *ret_n)
 {
         struct listeners l = {0};
-        int r = list_family(s, AF_INET, protocol, &l);
+        int r = list_family(s, protocol == IPPROTO_TCP ? AF_UNSPEC : AF_INET, protocol, &l);
 
-        if (r == 0)
+        if (r == 0 && protocol != IPPROTO_TCP)
                 r = list_family(s, AF_INET6, protocol, &l);
         if (r < 0) {
                 free(l.items);

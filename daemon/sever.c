@@ -162,6 +162,7 @@ static bool has_peer(const struct inet_diag_msg *msg)
 
 struct chosen {
         struct own_addresses own;
+        bool knows_own; /* not before a socket is found that has a peer */
         sever_wants_t wants;
         void *userdata;
         struct diag_socket *items;
@@ -177,14 +178,26 @@ static void chosen_clear(struct chosen *c)
         c->n = c->capacity = 0;
 }
 
+static int know_own(struct chosen *c)
+{
+        int r = c->knows_own ? 0 : own_addresses_read(&c->own);
+
+        c->knows_own |= r == 0;
+        return r;
+}
+
 static int choose(void *userdata, const struct diag_socket *key, const struct inet_diag_msg *msg,
                   uint64_t cgroup)
 {
         struct chosen *c = userdata;
         struct sever_socket s;
+        int r;
 
         if (!has_peer(msg))
                 return 0;
+        r = know_own(c);
+        if (r < 0)
+                return r;
         to_socket(key, msg, cgroup, &c->own, &s);
         if (!c->wants(&s, c->userdata))
                 return 0;
@@ -311,12 +324,9 @@ int sever_run(struct sever *s, unsigned max_rounds, sever_wants_t wants, void *u
 {
         _cleanup_(chosen_clear) struct chosen c = {.wants = wants, .userdata = userdata};
         struct destroyed before = {0};
-        int r;
+        int r = 1;
 
         *ret = (struct sever_result){0};
-        r = own_addresses_read(&c.own);
-        if (r == 0)
-                r = 1;
         while (r > 0 && ret->rounds < max_rounds)
                 r = sever_round(s, &c, &before, ret);
         free(before.items);
@@ -326,11 +336,8 @@ int sever_run(struct sever *s, unsigned max_rounds, sever_wants_t wants, void *u
 int sever_count(struct sever *s, sever_wants_t wants, void *userdata, uint64_t *ret)
 {
         _cleanup_(chosen_clear) struct chosen c = {.wants = wants, .userdata = userdata};
-        int r;
+        int r = choose_all(s, &c);
 
-        r = own_addresses_read(&c.own);
-        if (r == 0)
-                r = choose_all(s, &c);
         if (r < 0)
                 return r;
         *ret = c.n;

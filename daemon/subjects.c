@@ -1,30 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "subjects.h"
 
+/* Often there is nothing to take out: then nothing is copied, for there may be a hundred thousand. */
+static int take_out(struct idset *set, const struct idset *out)
+{
+        _cleanup_idset_ struct idset rest = {0};
+        int r;
+
+        if (!idset_overlap(set, out))
+                return 0;
+        r = idset_subtract(set, out, &rest);
+        if (r < 0)
+                return r;
+        idset_clear(set);
+        *set = rest;
+        rest = (struct idset){0};
+        return 0;
+}
+
 int subjects_finish(struct subjects *s, bool include_root)
 {
         struct idrange root = {0, 0};
         const struct idset only_root = {&root, 1, 1}, nobody = {0};
         const struct idset *spared = include_root ? &nobody : &only_root;
-        _cleanup_idset_ struct idset unexcepted = {0}, uids = {0}, uid_ranges = {0};
-        int r;
+        int r = take_out(&s->uids, &s->except_uids);
 
-        r = idset_subtract(&s->uids, &s->except_uids, &unexcepted);
-        if (r < 0)
-                return r;
-        r = idset_subtract(&unexcepted, spared, &uids);
-        if (r < 0)
-                return r;
+        if (r >= 0)
+                r = take_out(&s->uids, spared);
         /* Excepted uids stay in the ranges: the match asks for them first, and a range with holes costs. */
-        r = idset_subtract(&s->uid_ranges, spared, &uid_ranges);
-        if (r < 0)
-                return r;
-        idset_clear(&s->uids);
-        idset_clear(&s->uid_ranges);
-        s->uids = uids;
-        s->uid_ranges = uid_ranges;
-        uids = uid_ranges = (struct idset){0};
-        return 0;
+        return r < 0 ? r : take_out(&s->uid_ranges, spared);
 }
 
 /* The ranges of FROM in which there is one of IDS. */
