@@ -3,23 +3,77 @@
 #include <errno.h>
 #include <string.h>
 
+/* Where the ranges lie. Copies share it until one of them changes. */
+struct storage {
+        size_t users;
+        struct idrange ranges[];
+};
+
+static struct storage *storage_of(const struct idset *s)
+{
+        return s->capacity > 0
+                       ? (struct storage *)(void *)((char *)s->ranges - offsetof(struct storage, ranges))
+                       : NULL;
+}
+
+static bool is_shared(const struct idset *s)
+{
+        return s->capacity > 0 && storage_of(s)->users > 1;
+}
+
+/* For who has it alone, or has none. */
+static int resize(struct idset *s, size_t capacity)
+{
+        struct storage *storage;
+
+        if (capacity > (SIZE_MAX - sizeof(*storage)) / sizeof(*s->ranges))
+                return -ENOMEM;
+        storage = realloc(storage_of(s), sizeof(*storage) + capacity * sizeof(*s->ranges));
+        if (!storage)
+                return -ENOMEM;
+        storage->users = 1;
+        s->ranges = storage->ranges;
+        s->capacity = capacity;
+        return 0;
+}
+
+static int copy_ranges(const struct idset *from, size_t capacity, struct idset *ret)
+{
+        struct idset copy = {0};
+        int r = resize(&copy, capacity);
+
+        if (r < 0)
+                return r;
+        memcpy(copy.ranges, from->ranges, from->n * sizeof(*copy.ranges));
+        copy.n = from->n;
+        idset_clear(ret);
+        *ret = copy;
+        return 0;
+}
+
+/* Room for one more, in storage of its own. */
+static int make_room(struct idset *s)
+{
+        size_t capacity = s->n < s->capacity ? s->capacity : s->capacity ? s->capacity * 2 : 16;
+
+        if (is_shared(s))
+                return copy_ranges(s, capacity, s);
+        return capacity == s->capacity ? 0 : resize(s, capacity);
+}
+
 int idset_append(struct idset *s, uint32_t first, uint32_t last)
 {
+        int r;
+
         if (first > last)
                 return -EINVAL;
+        r = make_room(s);
+        if (r < 0)
+                return r;
         /* Databases are mostly in ascending order: then a run of ids never becomes more than one range. */
         if (s->n > 0 && s->ranges[s->n - 1].last < UINT32_MAX && s->ranges[s->n - 1].last + 1 == first) {
                 s->ranges[s->n - 1].last = last;
                 return 0;
-        }
-        if (s->n == s->capacity) {
-                size_t capacity = s->capacity ? s->capacity * 2 : 16;
-                struct idrange *grown = reallocarray(s->ranges, capacity, sizeof(*grown));
-
-                if (!grown)
-                        return -ENOMEM;
-                s->ranges = grown;
-                s->capacity = capacity;
         }
         s->ranges[s->n++] = (struct idrange){first, last};
         return 0;
@@ -48,23 +102,18 @@ static bool touches(const struct idrange *before, const struct idrange *next)
 
 static void shrink(struct idset *s)
 {
-        struct idrange *smaller;
-
-        if (s->n == 0) {
+        if (s->n == 0)
                 idset_clear(s);
-                return;
-        }
-        smaller = reallocarray(s->ranges, s->n, sizeof(*smaller));
-        if (smaller) {
-                s->ranges = smaller;
-                s->capacity = s->n;
-        }
+        else
+                (void)resize(s, s->n);
 }
 
 void idset_normalize(struct idset *s)
 {
         size_t kept = 0;
 
+        if (is_shared(s)) /* what is copied is in order */
+                return;
         if (!is_sorted(s))
                 qsort(s->ranges, s->n, sizeof(*s->ranges), compare_first);
         for (size_t i = 1; i < s->n; i++) {
@@ -127,6 +176,8 @@ bool idset_equal(const struct idset *a, const struct idset *b)
 {
         if (a->n != b->n)
                 return false;
+        if (a->ranges == b->ranges)
+                return true;
         for (size_t i = 0; i < a->n; i++)
                 if (a->ranges[i].first != b->ranges[i].first || a->ranges[i].last != b->ranges[i].last)
                         return false;
@@ -218,14 +269,15 @@ int idset_subtract(const struct idset *a, const struct idset *b, struct idset *r
 
 int idset_copy(const struct idset *from, struct idset *ret)
 {
-        struct idset copy = {.n = from->n, .capacity = from->n};
+        struct idset copy = *from;
 
-        if (from->n > 0) {
-                copy.ranges = reallocarray(NULL, from->n, sizeof(*copy.ranges));
-                if (!copy.ranges)
-                        return -ENOMEM;
-                memcpy(copy.ranges, from->ranges, from->n * sizeof(*copy.ranges));
+        if (from->n == 0) {
+                idset_clear(ret);
+                return 0;
         }
+        if (from->capacity == 0)
+                return copy_ranges(from, from->n, ret);
+        storage_of(from)->users++;
         idset_clear(ret);
         *ret = copy;
         return 0;
@@ -233,7 +285,10 @@ int idset_copy(const struct idset *from, struct idset *ret)
 
 void idset_clear(struct idset *s)
 {
-        free(s->ranges);
+        struct storage *storage = storage_of(s);
+
+        if (storage && --storage->users == 0)
+                free(storage);
         *s = (struct idset){0};
 }
 

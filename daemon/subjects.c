@@ -21,7 +21,7 @@ static int take_out(struct idset *set, const struct idset *out)
 int subjects_finish(struct subjects *s, bool include_root)
 {
         struct idrange root = {0, 0};
-        const struct idset only_root = {&root, 1, 1}, nobody = {0};
+        const struct idset only_root = {&root, 1, 0}, nobody = {0};
         const struct idset *spared = include_root ? &nobody : &only_root;
         int r = take_out(&s->uids, &s->except_uids);
 

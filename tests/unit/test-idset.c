@@ -158,6 +158,35 @@ static void test_many(void **data)
         assert_true(idset_equal(&even, &backwards));
 }
 
+/* A copy shares what it is copied from until one of them changes: neither sees what becomes of the other. */
+static void test_copies_go_their_own_way(void **data)
+{
+        _cleanup_idset_ struct idset first = {0}, second = {0}, third = {0};
+        struct idrange five = {5, 5};
+        const struct idset borrowed = {&five, 1, 0};
+
+        (void)data;
+        assert_int_equal(idset_append(&first, 1, 2), 0);
+        idset_normalize(&first);
+        assert_int_equal(idset_copy(&first, &second), 0);
+        assert_int_equal(idset_copy(&second, &third), 0);
+        assert_ptr_equal(first.ranges, third.ranges);
+        assert_int_equal(idset_append(&second, 3, 4), 0); /* goes on where the last range ended */
+        assert_int_equal(idset_append(&first, 9, 9), 0);
+        idset_normalize(&first);
+        idset_normalize(&second);
+        assert_true(idset_contains(&second, 4) && !idset_contains(&second, 9) && second.n == 1);
+        assert_true(idset_contains(&first, 9) && !idset_contains(&first, 4) && first.n == 2);
+        assert_true(idset_contains(&third, 2) && !idset_contains(&third, 3) && third.n == 1);
+        assert_int_equal(idset_copy(&first, &first), 0);
+        assert_int_equal(first.n, 2);
+        assert_int_equal(idset_copy(&borrowed, &third), 0);
+        assert_int_equal(idset_append(&third, 6, 6), 0);
+        assert_int_equal(five.last, 5);
+        idset_clear(&first);
+        assert_true(idset_contains(&third, 6) && idset_contains(&second, 1));
+}
+
 /* Every id is in the outline, and so is every gap but the wide ones. */
 static void check_outline(const struct idset *s)
 {
@@ -210,6 +239,7 @@ int main(void)
                 cmocka_unit_test(test_refuses_backwards),
                 cmocka_unit_test(test_empty),
                 cmocka_unit_test(test_many),
+                cmocka_unit_test(test_copies_go_their_own_way),
                 cmocka_unit_test(test_outline),
         };
 
