@@ -148,6 +148,7 @@ int lockdown_sync(struct lockdown *l)
         _cleanup_(ruleset_freep) struct ruleset *new = NULL;
         int r;
 
+        lockdown_second_unstage(l);
         lockdown_relay_prepare(l);
         r = build_current(l, &new);
         if (r == -ENOMEM) /* perhaps one allocation's, of many */
@@ -161,6 +162,8 @@ int lockdown_sync(struct lockdown *l)
                 return r;
         }
         take_loaded(l, TAKE_PTR(new), l->order != NULL);
+        if (!l->order)
+                lockdown_second_stage(l);
         lockdown_second_sync(l);
         lockdown_relay_sync(l);
         return 0;
@@ -277,7 +280,7 @@ static int engage_table(struct lockdown *l)
 {
         _cleanup_free_ char *error = NULL;
 
-        if (l->loaded && !l->engaged && !l->kernel_problem) {
+        if (l->loaded && !l->engaged && !l->kernel_problem && !l->outdated) {
                 bool changed = lockdown_find_units(l);
                 uint16_t port = lockdown_relay_port(l);
                 int r;
@@ -380,15 +383,42 @@ static void resume(struct lockdown *l)
         lockdown_arm_expiry(l);
 }
 
-/* What is staged next, when the order is over. An ad-hoc one may have gone by the name of a profile that was
- * configured since, but about other people: those are not to be the profile's. */
-static void restage(struct lockdown *l, bool other_people)
+static int on_restage(sd_event_source *source, void *userdata)
+{
+        struct manager *m = userdata;
+
+        (void)source;
+        m->restage = sd_event_source_disable_unref(m->restage);
+        for (size_t i = 0; i < m->n_lockdowns; i++) {
+                struct lockdown *l = m->lockdowns[i];
+
+                if (l->restage_later && !l->order && lockdown_knows_people(l))
+                        (void)lockdown_sync(l); /* not the lift's business if it fails */
+                l->restage_later = l->outdated = false;
+        }
+        return 0;
+}
+
+/* What is left staged is what was in force, and it takes a while to see whether anything is to be changed
+ * about it: whoever lifts has his answer before. */
+static void restage_later(struct lockdown *l, const struct order *ended)
 {
         struct manager *m = l->manager;
 
-        if (!other_people) {
-                if (lockdown_knows_people(l))
-                        (void)lockdown_sync(l); /* not the lift's business if it fails */
+        l->restage_later = true;
+        l->outdated = !profile_same_block(ended->profile, l->profile);
+        if (!m->restage && sd_event_add_defer(m->event, &m->restage, on_restage, m) < 0)
+                (void)on_restage(NULL, m);
+}
+
+/* What is staged next, when the order is over. An ad-hoc one may have gone by the name of a profile that was
+ * configured since, but about other people: those are not to be the profile's. */
+static void restage(struct lockdown *l, const struct order *ended)
+{
+        struct manager *m = l->manager;
+
+        if (!ended->adhoc) {
+                restage_later(l, ended);
                 return;
         }
         resolver_cancel(m->resolver, l);
@@ -436,7 +466,7 @@ int lockdown_complete_end(struct lockdown *l, struct order **ret_ended)
         manager_record_soon(m);
         lockdown_relay_sync(l);
         if (l->configured) {
-                restage(l, (*ret_ended)->adhoc);
+                restage(l, *ret_ended);
                 return 0;
         }
         (void)store_drop_membership(m->store, l->name);

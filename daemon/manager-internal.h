@@ -82,6 +82,8 @@ struct lockdown {
         char *kernel_problem;     /* why the kernel does not hold what it should, or NULL */
         uint64_t failure_told_at; /* boot clock */
         char *frames_problem;     /* why frames are not refused at every device, or NULL */
+        bool restage_later;       /* its order has just ended */
+        bool outdated;            /* … and what is staged until then is another plan */
         bool unsevered;           /* connections could not all be cut: to be tried again */
         bool second_engaged;
         char *second_problem;           /* why the second lock is not in place as it should be, or NULL */
@@ -169,6 +171,7 @@ struct manager {
         struct change *changes; /* not told yet */
         size_t n_changes;
         sd_event_source *tell;
+        sd_event_source *restage; /* of those whose order has ended */
 };
 
 /* ---- manager.c ---- */
@@ -315,6 +318,10 @@ int lockdown_attempts(struct lockdown *l, struct attempts *ret);
 /* ---- manager-second.c ---- */
 /* Brings the second lock in line with order, plan and members; what goes wrong stands in second_problem. */
 void lockdown_second_sync(struct lockdown *l);
+/* Its table was staged: what the second lock needs for the same people and destinations is made ready, too,
+ * and is as good as long as that table. */
+void lockdown_second_stage(struct lockdown *l);
+void lockdown_second_unstage(struct lockdown *l);
 /* Is it on as it should be? 0: yes, or it is not wanted, or known not to be (second_problem); 1: no, and
  * RET_DIFFERENCE says where; -errno. */
 int lockdown_second_verify(struct lockdown *l, char **ret_difference);

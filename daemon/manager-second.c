@@ -122,6 +122,25 @@ static void prepare_later(struct manager *m)
                 (void)sd_event_source_set_priority(m->second_prepare, SD_EVENT_PRIORITY_IDLE);
 }
 
+/* With sessions of its people it is never the same for long. */
+void lockdown_second_stage(struct lockdown *l)
+{
+        _cleanup_subjects_ struct subjects subjects = {0};
+        _cleanup_free_ struct second_lock_cgroup *cgroups = NULL;
+        const struct profile *p = lockdown_profile(l);
+        struct second_lock_spec spec;
+
+        if (l->manager->second && p->second_lock && !p->sessions &&
+            make_spec(l, &subjects, &cgroups, &spec) >= 0)
+                (void)second_lock_stage(l->manager->second, &spec);
+}
+
+void lockdown_second_unstage(struct lockdown *l)
+{
+        if (l->manager->second)
+                second_lock_unstage(l->manager->second, l->name);
+}
+
 void lockdown_second_sync(struct lockdown *l)
 {
         _cleanup_subjects_ struct subjects subjects = {0};

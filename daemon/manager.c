@@ -103,6 +103,7 @@ void manager_remove(struct manager *m, struct lockdown *l)
                 return;
         memmove(&m->lockdowns[i], &m->lockdowns[i + 1], (m->n_lockdowns - i - 1) * sizeof(*m->lockdowns));
         m->n_lockdowns--;
+        lockdown_second_unstage(l);
         lockdown_free(l);
 }
 
@@ -510,6 +511,7 @@ struct manager *manager_free(struct manager *m)
         manager_cancel_access(m);
         sd_event_source_disable_unref(m->second_prepare);
         sd_event_source_disable_unref(m->tell);
+        sd_event_source_disable_unref(m->restage);
         forget_changes(m);
         sd_event_source_disable_unref(m->refresh_timer);
         sd_event_source_disable_unref(m->retry_timer);

@@ -51,6 +51,27 @@ int plans_exchange(int plans, int plan);
 /* The same for programs that are not attached yet, without waiting for those that use the old plan. */
 int plans_fill(int plans, int plan);
 
+/* second-lock-staged.c */
+/* Puts a map with room for a plan into the programs' slot, for which the kernel takes its time: the next
+ * order has only to write into it. An order that finds no room does not fail, it waits. */
+void lock_programs_make_room(struct lock_programs *p);
+/* Would it find room there? */
+bool plan_has_room(const struct plan *plan);
+/* For programs that are not attached yet. The room is used up, whatever comes of it. */
+int lock_programs_put_plan(struct lock_programs *p, const struct plan *plan, int *ret_map);
+struct staged_plans {
+        struct staged_plan {
+                char *name;
+                int map;
+        } * items;
+        size_t n;
+};
+/* Takes MAP over, also if it fails (-ENOMEM). */
+int staged_put(struct staged_plans *p, const char *name, int map);
+/* The map, the caller's now, or -1. */
+int staged_take(struct staged_plans *p, const char *name);
+void staged_clear(struct staged_plans *p);
+
 int map_id(int fd, uint32_t *ret);
 struct program_identity {
         uint32_t id;

@@ -33,6 +33,17 @@ const char *second_lock_no_sender(const struct second_lock *s)
         return "not built";
 }
 
+int second_lock_stage(struct second_lock *s, const struct second_lock_spec *spec)
+{
+        (void)s, (void)spec;
+        return -EOPNOTSUPP;
+}
+
+void second_lock_unstage(struct second_lock *s, const char *name)
+{
+        (void)s, (void)name;
+}
+
 int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error)
 {
         (void)s, (void)spec, (void)ret_error;

@@ -16,9 +16,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-/* What is kept ready for a plan: enough for 25,000 ranges of uids. */
-#define ROOM_PAGES 64
-
 struct second_lock {
         int cgroup;
         uint64_t cgroup_id;
@@ -29,6 +26,7 @@ struct second_lock {
         enum sl_judge n_judges; /* all, or those of packets only: */
         char *no_sender;        /* … because */
         struct held_locks held;
+        struct staged_plans staged; /* of orders to come */
 };
 
 /* Returns ERROR, with a sentence if somebody wants one. */
@@ -52,6 +50,7 @@ struct second_lock *second_lock_close(struct second_lock *s)
         closep(&s->cgroup);
         lock_programs_close(&s->ready);
         held_clear(&s->held);
+        staged_clear(&s->staged);
         free(s->no_sender);
         free(s->pins);
         free(s);
@@ -225,16 +224,6 @@ static int load_ready(struct second_lock *s, char **ret_error)
         return 0;
 }
 
-/* The kernel takes its time to put a map into a slot: done here, the next order has only to write into it. An
- * order without room does not fail, it waits. */
-static void make_room(struct lock_programs *p)
-{
-        _cleanup_close_ int map = -1;
-
-        if (plan_map_new(ROOM_PAGES, &map) >= 0 && plans_fill(p->plans, map) >= 0)
-                p->room = TAKE_FD(map);
-}
-
 int second_lock_prepare(struct second_lock *s, char **ret_error)
 {
         int r;
@@ -243,7 +232,7 @@ int second_lock_prepare(struct second_lock *s, char **ret_error)
                 return 0;
         r = load_ready(s, ret_error);
         if (r >= 0)
-                make_room(&s->ready);
+                lock_programs_make_room(&s->ready);
         return r;
 }
 
@@ -281,7 +270,7 @@ int second_lock_open(const char *cgroup, const char *pins, struct second_lock **
                 return r;
         if (s->n_judges == SL_JUDGES && sender_try(&s->ready, s->cgroup, &why) < 0)
                 give_up_sender(s, why);
-        make_room(&s->ready); /* not before: what is tried has no plan */
+        lock_programs_make_room(&s->ready); /* not before: what is tried has no plan */
         pins_remove_stale(s->pins);
         *ret = TAKE_PTR(s);
         return 0;
@@ -369,39 +358,35 @@ static int engage(const struct second_lock *s, const char *name, const struct lo
         return r;
 }
 
-/* What the programs find in their slot before they are attached. The room is used up, whatever comes of it.
- */
-static int put_plan(struct lock_programs *p, const struct plan *plan, int *ret_map)
+int second_lock_stage(struct second_lock *s, const struct second_lock_spec *spec)
 {
-        _cleanup_close_ int room = TAKE_FD(p->room), map = -1;
-        int r;
+        _cleanup_(plan_clear) struct plan plan = {};
+        _cleanup_close_ int map = -1;
+        int r = make_plan(s, spec, &plan, NULL);
 
-        if (room >= 0 && plan->n_pages <= ROOM_PAGES) {
-                r = plan_map_fill(room, plan);
-                if (r >= 0)
-                        *ret_map = TAKE_FD(room);
+        second_lock_unstage(s, spec->name);
+        if (r < 0 || plan_has_room(&plan))
                 return r;
-        }
-        r = plan_map_create(plan, &map);
-        if (r >= 0)
-                r = plans_fill(p->plans, map);
-        if (r >= 0)
-                *ret_map = TAKE_FD(map);
-        return r;
+        r = plan_map_create(&plan, &map);
+        return r < 0 ? r : staged_put(&s->staged, spec->name, TAKE_FD(map));
+}
+
+void second_lock_unstage(struct second_lock *s, const char *name)
+{
+        _cleanup_close_ int map = staged_take(&s->staged, name);
 }
 
 int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error)
 {
         _cleanup_(plan_clear) struct plan plan = {};
-        _cleanup_close_ int map = -1;
-        int r = make_plan(s, spec, &plan, ret_error);
+        _cleanup_close_ int map = staged_take(&s->staged, spec->name);
+        int r = map >= 0 ? 0 : make_plan(s, spec, &plan, ret_error);
 
+        if (r >= 0)
+                r = second_lock_prepare(s, ret_error);
         if (r < 0)
                 return r;
-        r = second_lock_prepare(s, ret_error);
-        if (r < 0)
-                return r;
-        r = put_plan(&s->ready, &plan, &map);
+        r = map >= 0 ? plans_fill(s->ready.plans, map) : lock_programs_put_plan(&s->ready, &plan, &map);
         if (r >= 0)
                 r = engage(s, spec->name, &s->ready, map);
         if (r < 0 && map >= 0 && s->n_judges == SL_JUDGES) {

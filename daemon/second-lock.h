@@ -13,8 +13,8 @@
  * (EPERM).
  *
  * Needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, write access to the directory of pins, and a kernel that
- * describes itself in /sys/kernel/btf/vmlinux. Plans are charged to the caller's memory cgroup (10 bytes a
- * range of uids, 256 KiB at least).
+ * describes itself in /sys/kernel/btf/vmlinux. Plans, in force or staged, are charged to the caller's memory
+ * cgroup (10 bytes a range of uids; 256 KiB at least, in force).
  *
  * It does not see: packet sockets and a socket that somebody else made and passed on, without BPF LSM (nor
  * do the rules); SYN-ACKs under SYN cookies on their way out (it refuses the SYN instead); what IPsec or a
@@ -61,6 +61,11 @@ int second_lock_prepare(struct second_lock *s, char **ret_error);
  * cannot. It never fails the rest. Belongs to S. */
 const char *second_lock_no_sender(const struct second_lock *s);
 
+/* Makes the plan of an order to come, where making it takes long (above 25,000 people or so): the next
+ * second_lock_engage() of that name takes it as it is. So it must be made anew, or dropped, whenever SPEC has
+ * changed. 0 or -errno, and nothing is staged. */
+int second_lock_stage(struct second_lock *s, const struct second_lock_spec *spec);
+void second_lock_unstage(struct second_lock *s, const char *name);
 /* Puts the order's lock on. One that is on already under this name is replaced without a gap. */
 int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error);
 /* Exchanges subjects and destinations together, between two packets. -ENOENT: none of that name. -EBADMSG:

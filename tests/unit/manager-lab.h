@@ -18,6 +18,7 @@ static struct {
         unsigned n;
         /* what to answer, 0 or -errno */
         int engage, replace, disengage, delete, second_on, second_off, save;
+        bool second_staged; /* a plan is ready, and good as long as the table that is staged */
 } edges;
 
 __attribute__((format(printf, 1, 2))) static void step(const char *format, ...)
@@ -212,6 +213,23 @@ int __wrap_second_lock_prepare(struct second_lock *s, char **ret_error)
         (void)s;
         (void)ret_error;
         return 0;
+}
+
+int __wrap_second_lock_stage(struct second_lock *s, const struct second_lock_spec *spec);
+int __wrap_second_lock_stage(struct second_lock *s, const struct second_lock_spec *spec)
+{
+        (void)s;
+        (void)spec;
+        edges.second_staged = true;
+        return 0;
+}
+
+void __wrap_second_lock_unstage(struct second_lock *s, const char *name);
+void __wrap_second_lock_unstage(struct second_lock *s, const char *name)
+{
+        (void)s;
+        (void)name;
+        edges.second_staged = false;
 }
 
 int __wrap_second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error);

@@ -6,7 +6,8 @@
 // wrap: nft_owns_tables nft_why_no_frames nft_engage nft_replace nft_disengage
 // wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
-// wrap: second_lock_prepare second_lock_engage second_lock_update second_lock_disengage
+// wrap: second_lock_prepare second_lock_stage second_lock_unstage
+// wrap: second_lock_engage second_lock_update second_lock_disengage
 // wrap: second_lock_read_refused second_lock_no_sender second_lock_close resolver_cancel
 // wrap: store_save_order store_save_record store_take_back_end audit audit_log
 // wrap: nft_list resolver_resolve sever_owner_uids store_load_orders

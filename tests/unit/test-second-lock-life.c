@@ -363,6 +363,40 @@ static uint64_t now_us(void)
         return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/* Too many for the room that is kept: their plan is made beforehand, and belongs to the next order of that
+ * name only. */
+static void test_staged(void **state)
+{
+        struct order *o = order_of(state);
+        uint64_t began;
+
+        for (uint32_t i = 0; i < 100000; i++)
+                idset_append(&o->subjects.uids, 1000000 + 2 * i, 1000000 + 2 * i);
+        finish(o);
+        assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
+        assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
+        assert_passes(SUBJECT, OUTSIDE4, PORT);
+        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        began = now_us();
+        engage(o);
+        print_message("100,000 uids engaged in %lu us as they were staged\n",
+                      (unsigned long)(now_us() - began));
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+        assert_refused(1199998, OUTSIDE4, PORT);
+        idset_append(&o->subjects.uids, 1200000, 1200000);
+        engage(o);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        assert_refused(1200000, OUTSIDE4, PORT);
+
+        assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
+        idset_append(&o->subjects.uids, 1200002, 1200002);
+        second_lock_unstage(o->lock, o->spec.name);
+        engage(o);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        assert_int_equal(second_lock_stage(o->lock, &o->spec), 0); /* goes with the lock */
+}
+
 static void test_a_hundred_thousand(void **state)
 {
         struct order *o = order_of(state);
@@ -427,6 +461,7 @@ int main(void)
                 TEST(test_open_says_why_not),
                 TEST(test_changes_leave_no_gap),
                 TEST(test_a_hundred_thousand),
+                TEST(test_staged),
                 TEST(test_bounds),
         };
 
