@@ -430,31 +430,45 @@ static void restage(struct lockdown *l, const struct order *ended)
         lockdown_refresh(l, NULL, NULL);
 }
 
-/* What the second lock has refused is known until it goes, and must be on disk before. 0 or -errno. */
-static int save_totals(struct lockdown *l)
+static struct totals totals_of(const struct order *o)
+{
+        return (struct totals){o->refused_packets, o->refused_bytes, o->severed};
+}
+
+static bool same_totals(const struct totals *a, const struct totals *b)
+{
+        return a->packets == b->packets && a->bytes == b->bytes && a->severed == b->severed;
+}
+
+/* What the second lock has refused is known until it goes, and must be on disk before: unless SAVED, which is
+ * there, says the same. 0 or -errno. */
+static int save_totals(struct lockdown *l, const struct totals *saved)
 {
         struct order *o = l->order;
         const uint64_t packets = o->refused_packets, bytes = o->refused_bytes;
         uint64_t second_packets, second_bytes;
-        int r;
+        struct totals totals;
+        int r = 0;
 
         lockdown_second_refused(l, &second_packets, &second_bytes);
         o->refused_packets += second_packets;
         o->refused_bytes += second_bytes;
-        r = store_save_order(l->manager->store, o);
+        totals = totals_of(o);
+        if (!saved || !same_totals(saved, &totals))
+                r = store_save_order(l->manager->store, o);
         o->refused_packets = packets; /* lockdown_second_end() adds it */
         o->refused_bytes = bytes;
         return r;
 }
 
-int lockdown_complete_end(struct lockdown *l, struct order **ret_ended)
+int lockdown_complete_end(struct lockdown *l, const struct totals *on_disk, struct order **ret_ended)
 {
         struct manager *m = l->manager;
         int saved, r;
 
         lockdown_sever(l, NULL); /* what was queued under the lock must not go out behind it */
         lockdown_collect(l);
-        saved = save_totals(l);
+        saved = save_totals(l, on_disk);
         r = lockdown_second_end(l);
         if (r >= 0)
                 r = disengage_table(l);
@@ -477,20 +491,22 @@ int lockdown_complete_end(struct lockdown *l, struct order **ret_ended)
 int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
                  struct order **ret_ended)
 {
+        struct totals on_disk;
         struct now now;
-        int r;
+        int r, saved;
 
         clock_now(&now);
         r = order_finish(l->order, state, by, reason, &now);
         if (r < 0)
                 return r;
         /* If that fails it is told when it has failed again; a crash before leaves it in force. */
-        (void)store_save_order(l->manager->store, l->order);
+        saved = store_save_order(l->manager->store, l->order);
+        on_disk = totals_of(l->order);
         l->expiry = sd_event_source_disable_unref(l->expiry);
         lockdown_stop_verifying(l);
         lockdown_tell_tampering(l);
         lockdown_forget_caller(l);
-        r = lockdown_complete_end(l, ret_ended);
+        r = lockdown_complete_end(l, saved >= 0 ? &on_disk : NULL, ret_ended);
         if (r < 0)
                 resume(l);
         return r;

@@ -277,9 +277,13 @@ int lockdown_count_sockets(struct lockdown *l, uint64_t *ret);
  * gone. -errno: still in force, kernel_problem says why. */
 int lockdown_end(struct lockdown *l, enum order_state state, const struct caller *by, const char *reason,
                  struct order **ret_ended);
-/* The second half of that, for an order that is saved as ended while its table still refuses. -errno: it
- * still does, and L is as it was. */
-int lockdown_complete_end(struct lockdown *l, struct order **ret_ended);
+/* What an order came to. */
+struct totals {
+        uint64_t packets, bytes, severed;
+};
+/* The second half of that, for an order that is saved as ended while its table still refuses; ON_DISK: with
+ * these totals, or NULL. -errno: it still does, and L is as it was. */
+int lockdown_complete_end(struct lockdown *l, const struct totals *on_disk, struct order **ret_ended);
 void lockdown_arm_expiry(struct lockdown *l);
 /* Devices came, went or have other names: the hooks at devices of what is in force follow. */
 void manager_cover_devices(struct manager *m);

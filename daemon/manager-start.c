@@ -341,7 +341,7 @@ static bool complete_end(struct manager *m, const struct nft_table *table, const
                 order_free(o);
                 return false;
         }
-        r = lockdown_complete_end(l, &ended);
+        r = lockdown_complete_end(l, NULL, &ended);
         if (r < 0) {
                 audit_log(LOG_ALERT, "%s had ended but could not be removed: %s", table->name,
                           l->kernel_problem ? l->kernel_problem : strerror(-r));

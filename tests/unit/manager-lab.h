@@ -18,6 +18,7 @@ static struct {
         unsigned n;
         /* what to answer, 0 or -errno */
         int engage, replace, disengage, delete, second_on, second_off, save;
+        bool quiet;         /* nobody has tried anything, nobody has a connection */
         bool second_staged; /* a plan is ready, and good as long as the table that is staged */
 } edges;
 
@@ -120,6 +121,8 @@ int __wrap_nft_read_attempts(struct nft *n, const char *name, struct attempts *r
         (void)n;
         (void)name;
         step("read attempts");
+        if (edges.quiet)
+                return 0;
         ret->items = calloc(1, sizeof(*ret->items));
         assert_non_null(ret->items);
         ret->items[0] = (struct attempt){
@@ -135,8 +138,8 @@ int __wrap_nft_read_refused(struct nft *n, const char *name, uint64_t *packets, 
 {
         (void)n;
         (void)name;
-        *packets = 3;
-        *bytes = 180;
+        *packets = edges.quiet ? 0 : 3;
+        *bytes = edges.quiet ? 0 : 180;
         return 0;
 }
 
@@ -166,7 +169,8 @@ int __wrap_sever_run(struct sever *s, unsigned max_rounds, sever_wants_t wants, 
         (void)wants;
         (void)userdata;
         step("sever");
-        *ret = (struct sever_result){.destroyed = 2, .rounds = 2};
+        *ret = edges.quiet ? (struct sever_result){.rounds = 1}
+                           : (struct sever_result){.destroyed = 2, .rounds = 2};
         return 0;
 }
 
@@ -265,7 +269,8 @@ int __wrap_second_lock_read_refused(struct second_lock *s, const char *name, str
 {
         (void)s;
         (void)name;
-        *ret = (struct second_lock_refused){.sent_packets = 1, .sent_bytes = 60};
+        *ret = edges.quiet ? (struct second_lock_refused){0}
+                           : (struct second_lock_refused){.sent_packets = 1, .sent_bytes = 60};
         return 0;
 }
 

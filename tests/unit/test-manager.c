@@ -99,6 +99,24 @@ static void test_lift(void **state)
         assert_steps("reply");
 }
 
+/* What it came to is on disk already: nothing. */
+static void test_lift_of_a_quiet_order(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        edges.quiet = true;
+        order(f, 0);
+        edges.n = 0;
+        lift(f, "staff");
+        assert_steps("save lifted, sever, read attempts, second off, disengage, journal lifted, reply");
+        order(f, 0);
+        edges.save = -ENOSPC;
+        edges.n = 0;
+        lift(f, "staff"); /* that is not on disk: tried again */
+        assert_steps("save lifted, sever, read attempts, save lifted, second off, disengage, save lifted, "
+                     "journal not saved, journal lifted, reply");
+}
+
 static void test_expiry(void **state)
 {
         struct manager_fixture *f = *state;
@@ -314,6 +332,7 @@ int main(void)
                 IN_LAB(test_second_lock_is_staged_with_the_table),
                 IN_LAB(test_others_are_told_last),
                 IN_LAB(test_lift),
+                IN_LAB(test_lift_of_a_quiet_order),
                 IN_LAB(test_expiry),
                 IN_LAB(test_adhoc),
                 IN_LAB(test_people_are_saved_first),
