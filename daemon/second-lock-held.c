@@ -14,13 +14,13 @@ static struct held_lock *find(const struct held_locks *h, const char *name)
         return NULL;
 }
 
-static void close_links(struct held_lock *l, bool release)
+void links_close(int links[SL_JUDGES], bool take_off)
 {
         for (enum sl_judge i = 0; i < SL_JUDGES; i++) {
-                if (l->links[i] >= 0 && release)
-                        (void)link_release(l->links[i]);
-                closep(&l->links[i]);
-                l->links[i] = -1;
+                if (links[i] >= 0 && take_off)
+                        (void)link_release(links[i]);
+                closep(&links[i]);
+                links[i] = -1;
         }
 }
 
@@ -35,19 +35,32 @@ static struct held_lock *add(struct held_locks *h, const char *name)
                 free(copy);
                 return NULL;
         }
-        more[h->n] = (struct held_lock){.name = copy, .links = {-1, -1, -1, -1}};
+        more[h->n] = (struct held_lock){.name = copy, .links = NO_LINKS};
         return &more[h->n++];
 }
 
-int held_take(struct held_locks *h, const char *pins, const char *name, bool others)
+int held_take(struct held_locks *h, const char *pins, const char *name)
 {
         struct held_lock *l = find(h, name) ?: add(h, name);
 
         if (!l)
                 return -ENOMEM;
-        close_links(l, others);
+        links_close(l->links, false);
         for (enum sl_judge i = 0; i < SL_JUDGES; i++)
                 (void)pin_get(pins, name, link_pins[i], &l->links[i]);
+        return 0;
+}
+
+int held_put(struct held_locks *h, const char *name, int links[SL_JUDGES])
+{
+        struct held_lock *l = find(h, name) ?: add(h, name);
+
+        if (!l) {
+                links_close(links, false);
+                return -ENOMEM;
+        }
+        links_close(l->links, true);
+        memcpy(l->links, links, sizeof(l->links));
         return 0;
 }
 
@@ -57,7 +70,7 @@ void held_release(struct held_locks *h, const char *name)
 
         if (!l)
                 return;
-        close_links(l, true);
+        links_close(l->links, true);
         free(l->name);
         *l = h->items[--h->n];
 }
@@ -65,7 +78,7 @@ void held_release(struct held_locks *h, const char *name)
 void held_clear(struct held_locks *h)
 {
         for (size_t i = 0; i < h->n; i++) {
-                close_links(&h->items[i], false);
+                links_close(h->items[i].links, false);
                 free(h->items[i].name);
         }
         free(h->items);

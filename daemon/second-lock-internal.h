@@ -80,6 +80,7 @@ struct program_identity {
 };
 int program_identity(int fd, struct program_identity *ret);
 
+int lock_cgroup_id(int fd, uint64_t *ret);
 int judge_attach(const struct lock_programs *p, enum sl_judge judge, int cgroup, int *ret_link);
 /* Where a link holds which program. CGROUP 0: its control group is gone. */
 struct link_identity {
@@ -123,9 +124,16 @@ struct held_locks {
         struct held_lock *items;
         size_t n;
 };
-/* Keeps the links that are pinned under NAME open. OTHERS: those kept so far are of a lock that was replaced:
- * they are taken off. 0 or -ENOMEM: the pins alone hold it. */
-int held_take(struct held_locks *h, const char *pins, const char *name, bool others);
+#define NO_LINKS               \
+        {                      \
+                -1, -1, -1, -1 \
+        }
+void links_close(int links[SL_JUDGES], bool take_off);
+/* Keeps the links that are pinned under NAME open. 0 or -ENOMEM: the pins alone hold it. */
+int held_take(struct held_locks *h, const char *pins, const char *name);
+/* Keeps these, which it takes over; those kept so far are of a lock that was replaced, and are taken off. 0
+ * or -ENOMEM, likewise. */
+int held_put(struct held_locks *h, const char *name, int links[SL_JUDGES]);
 /* Takes off what is kept of NAME, should its pins have gone. */
 void held_release(struct held_locks *h, const char *name);
 void held_clear(struct held_locks *h); /* what is pinned holds */

@@ -367,6 +367,20 @@ int program_identity(int fd, struct program_identity *ret)
         return 0;
 }
 
+int lock_cgroup_id(int fd, uint64_t *ret)
+{
+        struct {
+                struct file_handle handle;
+                uint64_t id;
+        } h = {.handle.handle_bytes = sizeof(h.id)};
+        int mount_id;
+
+        if (name_to_handle_at(fd, "", &h.handle, &mount_id, AT_EMPTY_PATH) < 0)
+                return -errno;
+        memcpy(ret, h.handle.f_handle, sizeof(*ret));
+        return 0;
+}
+
 uint32_t judge_attach_type(enum sl_judge judge)
 {
         static const enum bpf_attach_type types[SL_JUDGES] = {

@@ -76,20 +76,6 @@ static int find_cgroup_root(char **ret)
         return r;
 }
 
-static int cgroup_id_of(int fd, uint64_t *ret)
-{
-        struct {
-                struct file_handle handle;
-                uint64_t id;
-        } h = {.handle.handle_bytes = sizeof(h.id)};
-        int mount_id;
-
-        if (name_to_handle_at(fd, "", &h.handle, &mount_id, AT_EMPTY_PATH) < 0)
-                return -errno;
-        memcpy(ret, h.handle.f_handle, sizeof(*ret));
-        return 0;
-}
-
 static int open_cgroup(struct second_lock *s, const char *path, char **ret_error)
 {
         _cleanup_free_ char *found = NULL;
@@ -112,7 +98,7 @@ static int open_cgroup(struct second_lock *s, const char *path, char **ret_error
         if (fstatfs(s->cgroup, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
                 return say(ret_error, -EOPNOTSUPP, "no second lock: %s is no control group of version 2",
                            path);
-        r = cgroup_id_of(s->cgroup, &s->cgroup_id);
+        r = lock_cgroup_id(s->cgroup, &s->cgroup_id);
         return r < 0 ? say(ret_error, r, "cannot identify the control group %s: %s", path, strerror(-r)) : 0;
 }
 
@@ -303,8 +289,9 @@ static int pin(const struct second_lock *s, const char *name, const char *as, in
         return r < 0 ? r : bpf_obj_pin(fd, path);
 }
 
-/* Attaches last: what is attached is whole. */
-static int pin_all(const struct second_lock *s, const char *name, const struct lock_programs *p, int plan)
+/* Attaches last: what is attached is whole. LINKS of all that are. */
+static int pin_all(const struct second_lock *s, const char *name, const struct lock_programs *p, int plan,
+                   int links[SL_JUDGES])
 {
         int r = pin(s, name, "plans", p->plans);
 
@@ -312,15 +299,12 @@ static int pin_all(const struct second_lock *s, const char *name, const struct l
                 r = pin(s, name, "plan", plan);
         if (r >= 0)
                 r = pin(s, name, "refused", p->refused);
-        for (enum sl_judge i = 0; i < s->n_judges; i++) {
-                _cleanup_close_ int link = -1;
-
+        for (enum sl_judge i = 0; r >= 0 && i < s->n_judges; i++) {
+                r = pin(s, name, judge_pins[i], p->judges[i]);
                 if (r >= 0)
-                        r = pin(s, name, judge_pins[i], p->judges[i]);
+                        r = judge_attach(p, i, s->cgroup, &links[i]);
                 if (r >= 0)
-                        r = judge_attach(p, i, s->cgroup, &link);
-                if (r >= 0)
-                        r = pin(s, name, link_pins[i], link);
+                        r = pin(s, name, link_pins[i], links[i]);
         }
         return r;
 }
@@ -337,8 +321,9 @@ static int put_in_place(const char *made, const char *place)
         return pins_remove(made);
 }
 
-static int engage(const struct second_lock *s, const char *name, const struct lock_programs *p, int plan)
+static int engage(struct second_lock *s, const char *name, const struct lock_programs *p, int plan)
 {
+        int links[SL_JUDGES] = NO_LINKS;
         char made[PATH_MAX], place[PATH_MAX];
         int r = pin_path(s->pins, "+", name, NULL, made);
 
@@ -350,11 +335,15 @@ static int engage(const struct second_lock *s, const char *name, const struct lo
                 return r;
         if (mkdir(made, 0700) < 0)
                 return -errno;
-        r = pin_all(s, name, p, plan);
+        r = pin_all(s, name, p, plan, links);
         if (r >= 0)
                 r = put_in_place(made, place);
-        if (r < 0)
-                (void)pins_remove(made);
+        if (r >= 0) {
+                (void)held_put(&s->held, name, links);
+                return 0;
+        }
+        (void)pins_remove(made);
+        links_close(links, false);
         return r;
 }
 
@@ -398,7 +387,6 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
                 return say(ret_error, r, "the second lock of %s could not be engaged: %s", spec->name,
                            strerror(-r));
         lock_programs_close(&s->ready);
-        (void)held_take(&s->held, s->pins, spec->name, true);
         return 0;
 }
 
@@ -573,7 +561,7 @@ int second_lock_adopt(struct second_lock *s, const char *name, char **ret_error)
         finish_update(s, name);
         r = check(s, name, &e, ret_error);
         if (r == 0)
-                (void)held_take(&s->held, s->pins, name, false);
+                (void)held_take(&s->held, s->pins, name);
         return r > 0 ? -EBADMSG : r;
 }
 
