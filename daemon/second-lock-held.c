@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A lock holds as long as anybody has its links: the pins are for the time when the daemon does not run. So
- * that removing them takes nothing off while it runs, it has the links open as well. */
+ * that removing them takes nothing off while it runs, it has the links open as well. Large plans of locks
+ * that are not on yet are kept here, too. */
 #include "second-lock-internal.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ static struct held_lock *add(struct held_locks *h, const char *name)
                 free(copy);
                 return NULL;
         }
-        more[h->n] = (struct held_lock){.name = copy, .links = NO_LINKS};
+        more[h->n] = (struct held_lock){.name = copy, .links = NO_LINKS, .plan = -1};
         return &more[h->n++];
 }
 
@@ -64,6 +65,26 @@ int held_put(struct held_locks *h, const char *name, int links[SL_JUDGES])
         return 0;
 }
 
+int held_stage(struct held_locks *h, const char *name, int plan)
+{
+        struct held_lock *l = find(h, name) ?: add(h, name);
+
+        if (!l) {
+                closep(&plan);
+                return -ENOMEM;
+        }
+        closep(&l->plan);
+        l->plan = plan;
+        return 0;
+}
+
+int held_unstage(struct held_locks *h, const char *name)
+{
+        struct held_lock *l = find(h, name);
+
+        return l ? TAKE_FD(l->plan) : -1;
+}
+
 void held_release(struct held_locks *h, const char *name)
 {
         struct held_lock *l = find(h, name);
@@ -71,6 +92,7 @@ void held_release(struct held_locks *h, const char *name)
         if (!l)
                 return;
         links_close(l->links, true);
+        closep(&l->plan);
         free(l->name);
         *l = h->items[--h->n];
 }
@@ -79,6 +101,7 @@ void held_clear(struct held_locks *h)
 {
         for (size_t i = 0; i < h->n; i++) {
                 links_close(h->items[i].links, false);
+                closep(&h->items[i].plan);
                 free(h->items[i].name);
         }
         free(h->items);

@@ -2,9 +2,9 @@
 #ifndef LOCKDOWN_SECOND_LOCK_INTERNAL_H
 #define LOCKDOWN_SECOND_LOCK_INTERNAL_H
 
-/* Between second-lock.c (orders and pins), second-lock-held.c (their links), second-lock-plan.c (what the
- * programs are told), second-lock-sender.c (can who sends be judged?) and second-lock-kernel.c (programs and
- * maps). */
+/* Between second-lock.c (orders and pins), second-lock-held.c (their links, plans of those to come),
+ * second-lock-plan.c (what the programs are told), second-lock-room.c (where there is room for that),
+ * second-lock-sender.c (can who sends be judged?) and second-lock-kernel.c (programs and maps). */
 
 #include "../bpf/second-lock-maps.h"
 #include "second-lock.h"
@@ -51,7 +51,7 @@ int plans_exchange(int plans, int plan);
 /* The same for programs that are not attached yet, without waiting for those that use the old plan. */
 int plans_fill(int plans, int plan);
 
-/* second-lock-staged.c */
+/* second-lock-room.c */
 /* Puts a map with room for a plan into the programs' slot, for which the kernel takes its time: the next
  * order has only to write into it. An order that finds no room does not fail, it waits. */
 void lock_programs_make_room(struct lock_programs *p);
@@ -59,19 +59,6 @@ void lock_programs_make_room(struct lock_programs *p);
 bool plan_has_room(const struct plan *plan);
 /* For programs that are not attached yet. The room is used up, whatever comes of it. */
 int lock_programs_put_plan(struct lock_programs *p, const struct plan *plan, int *ret_map);
-struct staged_plans {
-        struct staged_plan {
-                char *name;
-                int map;
-        } * items;
-        size_t n;
-};
-/* Takes MAP over, also if it fails (-ENOMEM). */
-int staged_put(struct staged_plans *p, const char *name, int map);
-/* The map, the caller's now, or -1. */
-int staged_take(struct staged_plans *p, const char *name);
-void staged_clear(struct staged_plans *p);
-
 int map_id(int fd, uint32_t *ret);
 struct program_identity {
         uint32_t id;
@@ -119,6 +106,7 @@ void pins_remove_stale(const char *pins);
 struct held_lock {
         char *name;
         int links[SL_JUDGES]; /* -1: none */
+        int plan;             /* of one that is to come; -1: none */
 };
 struct held_locks {
         struct held_lock *items;
@@ -136,6 +124,10 @@ int held_take(struct held_locks *h, const char *pins, const char *name);
 int held_put(struct held_locks *h, const char *name, int links[SL_JUDGES]);
 /* Takes off what is kept of NAME, should its pins have gone. */
 void held_release(struct held_locks *h, const char *name);
+/* Keeps this plan, which it takes over, in place of the one so far. 0 or -ENOMEM. */
+int held_stage(struct held_locks *h, const char *name, int plan);
+/* That plan, the caller's now, or -1. */
+int held_unstage(struct held_locks *h, const char *name);
 void held_clear(struct held_locks *h); /* what is pinned holds */
 
 /* Has the kernel asked SL_CONNECT, which has no plan yet? 1 or 0, -errno. */

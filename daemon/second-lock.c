@@ -26,7 +26,6 @@ struct second_lock {
         enum sl_judge n_judges; /* all, or those of packets only: */
         char *no_sender;        /* … because */
         struct held_locks held;
-        struct staged_plans staged; /* of orders to come */
 };
 
 /* Returns ERROR, with a sentence if somebody wants one. */
@@ -50,7 +49,6 @@ struct second_lock *second_lock_close(struct second_lock *s)
         closep(&s->cgroup);
         lock_programs_close(&s->ready);
         held_clear(&s->held);
-        staged_clear(&s->staged);
         free(s->no_sender);
         free(s->pins);
         free(s);
@@ -357,18 +355,20 @@ int second_lock_stage(struct second_lock *s, const struct second_lock_spec *spec
         if (r < 0 || plan_has_room(&plan))
                 return r;
         r = plan_map_create(&plan, &map);
-        return r < 0 ? r : staged_put(&s->staged, spec->name, TAKE_FD(map));
+        return r < 0 ? r : held_stage(&s->held, spec->name, TAKE_FD(map));
 }
 
 void second_lock_unstage(struct second_lock *s, const char *name)
 {
-        _cleanup_close_ int map = staged_take(&s->staged, name);
+        int map = held_unstage(&s->held, name);
+
+        closep(&map);
 }
 
 int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error)
 {
         _cleanup_(plan_clear) struct plan plan = {};
-        _cleanup_close_ int map = staged_take(&s->staged, spec->name);
+        _cleanup_close_ int map = held_unstage(&s->held, spec->name);
         int r = map >= 0 ? 0 : make_plan(s, spec, &plan, ret_error);
 
         if (r >= 0)

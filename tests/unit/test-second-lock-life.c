@@ -363,6 +363,13 @@ static uint64_t now_us(void)
         return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+static void add_a_hundred_thousand(struct order *o)
+{
+        for (uint32_t i = 0; i < 100000; i++)
+                idset_append(&o->subjects.uids, 1000000 + 2 * i, 1000000 + 2 * i);
+        finish(o);
+}
+
 /* Too many for the room that is kept: their plan is made beforehand, and belongs to the next order of that
  * name only. */
 static void test_staged(void **state)
@@ -370,9 +377,7 @@ static void test_staged(void **state)
         struct order *o = order_of(state);
         uint64_t began;
 
-        for (uint32_t i = 0; i < 100000; i++)
-                idset_append(&o->subjects.uids, 1000000 + 2 * i, 1000000 + 2 * i);
-        finish(o);
+        add_a_hundred_thousand(o);
         assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
         assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
         assert_passes(SUBJECT, OUTSIDE4, PORT);
@@ -402,9 +407,7 @@ static void test_a_hundred_thousand(void **state)
         struct order *o = order_of(state);
         uint64_t began;
 
-        for (uint32_t i = 0; i < 100000; i++)
-                idset_append(&o->subjects.uids, 1000000 + 2 * i, 1000000 + 2 * i);
-        finish(o);
+        add_a_hundred_thousand(o);
         began = now_us();
         engage(o);
         print_message("100,000 uids engaged in %lu us\n", (unsigned long)(now_us() - began));
