@@ -194,16 +194,41 @@ static int collect_finished(struct manager *m, struct attempts_op *a, const char
         return r == -ENOENT ? 0 : r; /* then nothing was itemised */
 }
 
+/* NULL: no memory. */
+static char *attempts_text(const struct attempts_op *a, const struct names *names)
+{
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+        int r = 0;
+
+        if (!f)
+                return NULL;
+        fputs("{\"profiles\":[", f);
+        for (size_t i = 0; i < a->n && r == 0; i++) {
+                fputs(i > 0 ? "," : "", f);
+                r = report_attempts(f, a->items[i].profile, a->items[i].order_id, &a->items[i].attempts,
+                                    names);
+        }
+        fputs("]}", f);
+        if (ferror(f))
+                r = -ENOMEM;
+        if (fclose(f) == 0 && r == 0)
+                return text;
+        free(text);
+        return NULL;
+}
+
 static void on_attempt_names(void *userdata, int error, const uint32_t *uids, char *const *names, size_t n)
 {
         struct attempts_op *a = userdata;
         const struct names table = {.uids = uids, .names = names, .n = error < 0 ? 0 : n};
-        json_t *list = json_array();
+        _cleanup_free_ char *text = attempts_text(a, &table);
 
-        for (size_t i = 0; list && i < a->n; i++)
-                (void)json_array_append_new(list, report_attempts(a->items[i].profile, a->items[i].order_id,
-                                                                  &a->items[i].attempts, &table));
-        operation_reply(&a->op, json_pack("{s:o}", "profiles", list));
+        if (text)
+                operation_reply_text(&a->op, text);
+        else
+                operation_fail(&a->op, ERROR_FAILED, NO_MEMORY_TO_ANSWER);
         attempts_op_free(a);
 }
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "report.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <string.h>
 
 /* jansson takes NULL for a value that could not be made and says -1; one look at the end is enough. */
@@ -404,59 +402,6 @@ json_t *report_profiles(struct manager *m)
                     json_array_append_new(list, profile_json(m->lockdowns[i])) < 0)
                         b.failed = true;
         put(&b, "profiles", list);
-        return finish(&b);
-}
-
-static const char *protocol_name(uint8_t protocol, char *buf, size_t size)
-{
-        static const struct {
-                uint8_t number;
-                const char *name;
-        } known[] = {{IPPROTO_ICMP, "icmp"}, {IPPROTO_TCP, "tcp"}, {IPPROTO_UDP, "udp"},
-                     {IPPROTO_DCCP, "dccp"}, {IPPROTO_GRE, "gre"}, {IPPROTO_ICMPV6, "icmpv6"},
-                     {IPPROTO_SCTP, "sctp"}, {136, "udplite"},     {IPPROTO_ESP, "esp"}};
-
-        for (size_t i = 0; i < ELEMENTSOF(known); i++)
-                if (known[i].number == protocol)
-                        return known[i].name;
-        (void)snprintf(buf, size, "%u", protocol);
-        return buf;
-}
-
-static json_t *attempt_json(const struct attempt *a, const struct names *names)
-{
-        struct builder b = begin();
-        char address[INET6_ADDRSTRLEN] = "?", number[8];
-
-        (void)inet_ntop(a->family, a->addr, address, sizeof(address));
-        put(&b, "uid", a->uid == ATTEMPT_NO_UID ? json_null() : count(a->uid));
-        put_optional(&b, "user", a->uid == ATTEMPT_NO_UID ? NULL : names_find(names, a->uid));
-        put(&b, "protocol", json_string(protocol_name(a->protocol, number, sizeof(number))));
-        put(&b, "protocol_number", count(a->protocol));
-        put(&b, "address", json_string(address));
-        put(&b, "port", count(a->port));
-        put(&b, "packets", count(a->packets));
-        put(&b, "bytes", count(a->bytes));
-        return finish(&b);
-}
-
-json_t *report_attempts(const char *profile, const char *order_id, const struct attempts *a,
-                        const struct names *names)
-{
-        struct builder b = begin();
-        json_t *entries = json_array();
-        uint64_t itemised = 0;
-
-        for (size_t i = 0; i < a->n; i++) {
-                itemised += a->items[i].packets;
-                if (json_array_append_new(entries, attempt_json(&a->items[i], names)) < 0)
-                        b.failed = true;
-        }
-        put(&b, "profile", json_string(profile));
-        put(&b, "order", json_string(order_id));
-        put(&b, "totals", refused_json(a->packets, a->bytes));
-        put(&b, "itemised_packets", count(itemised));
-        put(&b, "entries", entries);
         return finish(&b);
 }
 

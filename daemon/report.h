@@ -33,8 +33,9 @@ bool report_needs_namespaces(const struct manager *m, const char *only);
 void report_add_namespaces(json_t *status, const struct manager *m, const struct namespaces *found, int error,
                            const struct names *names);
 json_t *report_profiles(struct manager *m);
-json_t *report_attempts(const char *profile, const char *order_id, const struct attempts *a,
-                        const struct names *names);
+/* Written as text, for there may be very many. 0 or -ENOMEM; what F could not take, F says. */
+int report_attempts(FILE *f, const char *profile, const char *order_id, const struct attempts *a,
+                    const struct names *names);
 /* A dry run: RULESET is its text, WOULD what it would put an end to. */
 struct would_end {
         uint64_t sockets;

@@ -269,6 +269,58 @@ static void missing_names_are_told_with_their_place(void **state)
         fixture_clear(&f);
 }
 
+/* A name in an old encoding is no reason to tell nothing at all. */
+static void attempts_are_one_document(void **state)
+{
+        const uint32_t uids[] = {1000, 1001, 1002};
+        char alice[] = "al\"ice", old[] = "m\xfcller";
+        char *const names[] = {alice, old, NULL};
+        const struct names table = {.uids = uids, .names = names, .n = 3};
+        struct attempt items[] = {
+                {.uid = 1000,
+                 .family = AF_INET,
+                 .addr = {192, 0, 2, 1},
+                 .protocol = IPPROTO_TCP,
+                 .port = 443,
+                 .packets = 3,
+                 .bytes = 180},
+                {.uid = 1000,
+                 .family = AF_INET6,
+                 .addr = {0x20, 1},
+                 .protocol = 250,
+                 .packets = 1,
+                 .bytes = 1},
+                {.uid = 1001,
+                 .family = AF_INET,
+                 .protocol = IPPROTO_UDP,
+                 .port = 53,
+                 .packets = 1,
+                 .bytes = 2},
+                {.uid = ATTEMPT_NO_UID, .family = AF_INET, .protocol = 136, .packets = 1, .bytes = 2},
+        };
+        const struct attempts a = {.items = items, .n = ELEMENTSOF(items), .packets = 9, .bytes = 999};
+        static const char expected[] =
+                "{\"profile\":\"staff\",\"order\":\"0123456789abcdef0123456789abcdef\","
+                "\"totals\":{\"packets\":9,\"bytes\":999},\"itemised_packets\":6,\"entries\":["
+                "{\"uid\":1000,\"user\":\"al\\\"ice\",\"protocol\":\"tcp\",\"protocol_number\":6,"
+                "\"address\":\"192.0.2.1\",\"port\":443,\"packets\":3,\"bytes\":180},"
+                "{\"uid\":1000,\"user\":\"al\\\"ice\",\"protocol\":\"250\",\"protocol_number\":250,"
+                "\"address\":\"2001::\",\"port\":0,\"packets\":1,\"bytes\":1},"
+                "{\"uid\":1001,\"protocol\":\"udp\",\"protocol_number\":17,"
+                "\"address\":\"0.0.0.0\",\"port\":53,\"packets\":1,\"bytes\":2},"
+                "{\"uid\":null,\"protocol\":\"udplite\",\"protocol_number\":136,"
+                "\"address\":\"0.0.0.0\",\"port\":0,\"packets\":1,\"bytes\":2}]}";
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        (void)state;
+        assert_int_equal(report_attempts(f, "staff", id, &a, &table), 0);
+        assert_int_equal(fclose(f), 0);
+        assert_string_equal(text, expected);
+        free(text);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -276,6 +328,7 @@ int main(void)
                 cmocka_unit_test(status_of_another_profile_is_not_in_force),
                 cmocka_unit_test(problems_become_warnings),
                 cmocka_unit_test(dry_run_names_sessions),
+                cmocka_unit_test(attempts_are_one_document),
                 cmocka_unit_test(remote_sessions_are_told),
                 cmocka_unit_test(explain_judges_as_the_rules_do),
                 cmocka_unit_test(missing_names_are_told_with_their_place),
