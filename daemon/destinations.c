@@ -145,13 +145,25 @@ static const struct reserved {
         {AF_INET6, 0x40, 0, 2}, {AF_INET6, 0x80, 0, 1},
 };
 
+/* The first address that is not reserved: without it the internet is not covered, which tells nearly always.
+ */
+static bool has_first_of_internet(const struct addr_set *s, int family)
+{
+        const uint8_t first[16] = {family == AF_INET ? 1 : 0x20};
+
+        for (size_t i = 0; i < s->n; i++)
+                if (addr_cmp(s->ranges[i].first, first) <= 0 && addr_cmp(first, s->ranges[i].last) <= 0)
+                        return true;
+        return false;
+}
+
 int addr_set_covers_internet(const struct addr_set *s, int family)
 {
         _cleanup_(addr_set_clear) struct addr_set all = {};
         const struct addr_range everything = addr_range_from_prefix(family, (uint8_t[16]){}, 0);
         int r;
 
-        if (s->n == 0)
+        if (!has_first_of_internet(s, family))
                 return 0;
         r = addr_set_copy(s, &all);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(reserved); i++) {

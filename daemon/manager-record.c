@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio_ext.h>
 #include <string.h>
 
 /* Finished orders that one answer holds at the most. */
@@ -133,6 +134,8 @@ static int begin_history(struct history_op *h)
         h->f = open_memstream(&h->text, &h->size);
         if (!h->f)
                 return -ENOMEM;
+        (void)__fsetlocking(h->f,
+                            FSETLOCKING_BYCALLER); /* a lock for each piece of JSON would cost more than it */
         fputs("{\"orders\":[", h->f);
         r = sd_event_add_defer(h->manager->event, &h->step, on_history_step, h);
         return r < 0 ? r : sd_event_source_set_enabled(h->step, SD_EVENT_ON);
