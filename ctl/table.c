@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <libsmartcols.h>
 #include <locale.h>
+#include <stdio_ext.h>
 
 DEFINE_CLEANUP(struct libscols_table *, scols_unref_table)
 
@@ -27,36 +28,53 @@ static int table_new(const struct column *columns, size_t n, const struct style 
         return 0;
 }
 
-/* What is written into the cell becomes the line's. */
-static int add_cell(struct libscols_line *line, size_t i, const struct column *c, const json_t *row)
-{
-        char *text = NULL;
+/* Where cells are written, one over the other: a stream for each would take longer than all else. */
+struct scratch {
+        char *text;
         size_t size;
-        FILE *f = open_memstream(&text, &size);
+        FILE *f;
+};
 
-        if (!f)
+static int scratch_open(struct scratch *s)
+{
+        s->f = open_memstream(&s->text, &s->size);
+        if (!s->f)
                 return -ENOMEM;
-        c->write(f, row, c->key);
-        if (fclose(f) != 0 || scols_line_refer_data(line, i, text) < 0) {
-                free(text);
-                return -ENOMEM;
-        }
+        (void)__fsetlocking(s->f, FSETLOCKING_BYCALLER);
         return 0;
 }
 
-static int add_row(struct libscols_table *t, const struct column *columns, size_t n, const json_t *row)
+static void scratch_close(struct scratch *s)
+{
+        if (s->f)
+                (void)fclose(s->f);
+        free(s->text);
+}
+
+static int add_cell(struct libscols_line *line, size_t i, const struct column *c, const json_t *row,
+                    struct scratch *s)
+{
+        rewind(s->f);
+        c->write(s->f, row, c->key);
+        fputc('\0', s->f);
+        return fflush(s->f) != 0 || scols_line_set_data(line, i, s->text) < 0 ? -ENOMEM : 0;
+}
+
+static int add_row(struct libscols_table *t, const struct column *columns, size_t n, const json_t *row,
+                   struct scratch *s)
 {
         struct libscols_line *line = scols_table_new_line(t, NULL);
         int r = line ? 0 : -ENOMEM;
 
         for (size_t i = 0; r == 0 && i < n; i++)
-                r = add_cell(line, i, &columns[i], row);
+                r = add_cell(line, i, &columns[i], row, s);
         return r;
 }
 
 int table_write(FILE *f, const struct column *columns, size_t n, const json_t *rows, const struct style *s)
 {
         _cleanup_(scols_unref_tablep) struct libscols_table *t = NULL;
+        _cleanup_(scratch_close) struct scratch scratch = {0};
         json_t *row;
         size_t i;
         int r;
@@ -65,11 +83,13 @@ int table_write(FILE *f, const struct column *columns, size_t n, const json_t *r
          * of what an order takes, and only tables need it. */
         setlocale(LC_CTYPE, "");
         r = table_new(columns, n, s, &t);
+        if (r == 0)
+                r = scratch_open(&scratch);
         if (r < 0)
                 return r;
         json_array_foreach(rows, i, row)
         {
-                r = add_row(t, columns, n, row);
+                r = add_row(t, columns, n, row, &scratch);
                 if (r < 0)
                         return r;
         }

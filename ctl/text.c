@@ -65,21 +65,21 @@ static void put_escape(FILE *f, uint32_t c)
 
 static void put_filtered(FILE *f, const char *text, bool lines)
 {
+        const char *plain = text; /* not written yet */
         uint32_t c = 0;
         int n;
 
         if (!text)
                 return;
         for (; (n = utf8_decode(text, &c)) != 0; text += n) {
-                if (n < 0) {
-                        put_escape(f, (unsigned char)*text);
-                        n = 1;
-                } else if (acts_on_terminal(c) && !(lines && (c == '\n' || c == '\t'))) {
-                        put_escape(f, c);
-                } else {
-                        fwrite(text, 1, (size_t)n, f);
-                }
+                if (n > 0 && (!acts_on_terminal(c) || (lines && (c == '\n' || c == '\t'))))
+                        continue;
+                fwrite(plain, 1, (size_t)(text - plain), f);
+                put_escape(f, n < 0 ? (unsigned char)*text : c);
+                n = n < 0 ? 1 : n;
+                plain = text + n;
         }
+        fwrite(plain, 1, (size_t)(text - plain), f);
 }
 
 void put_safe(FILE *f, const char *text)
@@ -110,16 +110,19 @@ char *safe_text(const char *text)
 
 void put_safe_json(FILE *f, const char *text)
 {
+        const char *plain = text; /* not written yet */
         uint32_t c = 0;
         int n;
 
         /* jansson has escaped everything below 0x20 in strings already: what is left of it is layout. */
         for (; (n = utf8_decode(text, &c)) > 0; text += n) {
-                if (c >= 0x20 && acts_on_terminal(c))
-                        fprintf(f, "\\u%04" PRIx32, c);
-                else
-                        fwrite(text, 1, (size_t)n, f);
+                if (c < 0x20 || !acts_on_terminal(c))
+                        continue;
+                fwrite(plain, 1, (size_t)(text - plain), f);
+                fprintf(f, "\\u%04" PRIx32, c);
+                plain = text + n;
         }
+        fwrite(plain, 1, (size_t)(text - plain), f);
 }
 
 const char *field_text(const json_t *o, const char *key)
