@@ -259,7 +259,7 @@ static int compare_cookies(const void *a, const void *b)
 /* Sockets acknowledged as destroyed in the round before. Kernels before 6.11 only empty an orphan's queue and
  * keep the socket: it is counted once, and not waited for. */
 struct destroyed {
-        struct diag_socket *items; /* sorted by cookie */
+        struct diag_socket *items; /* sorted by cookie as soon as they are asked for */
         size_t n;
 };
 
@@ -276,6 +276,8 @@ static size_t take_stock(struct chosen *c, const int *results, struct destroyed 
         size_t acknowledged = 0, gone = 0, new = 0;
 
         ret->left = 0;
+        if (before->n > 0)
+                qsort(before->items, before->n, sizeof(*before->items), compare_cookies);
         for (size_t i = 0; i < c->n; i++) {
                 if (results[i] == -ENOENT || results[i] == -EAGAIN) {
                         gone++; /* or its ack was lost: the next dump knows */
@@ -290,8 +292,6 @@ static size_t take_stock(struct chosen *c, const int *results, struct destroyed 
         free(before->items);
         before->items = TAKE_PTR(c->items);
         before->n = acknowledged;
-        if (acknowledged > 0)
-                qsort(before->items, acknowledged, sizeof(*before->items), compare_cookies);
         c->n = c->capacity = 0;
         return new + gone;
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* destroy UID: the least that cuts off a user's UDP sockets: the kernel lists all, a thousand are destroyed
- * with each send, and what it answers is counted. */
+/* The least that cuts off a user's UDP sockets: the kernel lists all, a thousand are destroyed with each
+ * send.
+ *
+ *   destroy once UID    lists them once, and misses what the list missed
+ *   destroy UID         until a list finds none */
 #include <libmnl/libmnl.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,18 +90,21 @@ int main(int argc, char **argv)
 {
         struct mnl_socket *s = mnl_socket_open(NETLINK_SOCK_DIAG);
         struct found f = {0};
+        bool once = argc == 3 && strcmp(argv[1], "once") == 0;
         int r;
 
-        if (argc != 2 || !s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0) {
-                fprintf(stderr, "usage: destroy UID (as root)\n");
+        if ((argc != 2 && !once) || !s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0) {
+                fprintf(stderr, "usage: destroy [once] UID (as root)\n");
                 return 2;
         }
-        f.uid = (uint32_t)strtoul(argv[1], NULL, 10);
-        r = list(s, &f);
-        for (size_t i = 0; r >= 0 && i < f.n; i += BATCH)
-                r = destroy(s, f.ids + i, f.n - i < BATCH ? f.n - i : BATCH);
+        f.uid = (uint32_t)strtoul(argv[argc - 1], NULL, 10);
+        do {
+                f.n = 0;
+                r = list(s, &f);
+                for (size_t i = 0; r >= 0 && i < f.n; i += BATCH)
+                        r = destroy(s, f.ids + i, f.n - i < BATCH ? f.n - i : BATCH);
+        } while (r >= 0 && f.n > 0 && !once);
         if (r < 0)
                 perror("sock_diag");
-        printf("%zu destroyed\n", f.n);
         return r < 0;
 }
