@@ -78,9 +78,8 @@ class Place:
     def start(self):
         """Until all that is configured is staged."""
         self.lab.start(wait=False)
-        self.lab.daemon.wait_ready(120.0)
-        names = {p["name"] for p in self.lab.json("profiles")["profiles"]}
-        wait_for(lambda: names <= set(self.lab.tables()), 120.0, "all to be staged", 0.05)
+        self.lab.daemon.wait_ready(240.0)
+        wait_for(lambda: all(p["staged"] for p in self.lab.json("profiles")["profiles"]), 120.0, "all to be staged", 0.05)
 
     def settle(self):
         """Until the daemon has done what it does after it has answered. The kernel still frees what the last change took
