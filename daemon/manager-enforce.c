@@ -99,8 +99,10 @@ static int load(struct lockdown *l, struct ruleset *new, bool engaged)
 
         if (engaged)
                 ruleset_set_order(new, l->order->id);
-        if (l->loaded && l->engaged == engaged && ruleset_equal(l->loaded, new) && !l->kernel_problem)
+        if (l->loaded && l->engaged == engaged && ruleset_equal(l->loaded, new) && !l->kernel_problem) {
+                ruleset_set_compared(new, ruleset_is_compared(l->loaded));
                 return 0;
+        }
         if (l->loaded && l->engaged == engaged && !l->kernel_problem &&
             ruleset_same_structure(l->loaded, new)) {
                 r = nft_update(nft, l->loaded, new, &error);

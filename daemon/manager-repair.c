@@ -126,6 +126,8 @@ static void sever_later(struct lockdown *l)
  * -errno: it could not be read. */
 static int compare_tables(struct lockdown *l, char **ret_difference)
 {
+        int r;
+
         if (!l->loaded) {
                 set_problem(ret_difference, "it is not in the kernel");
                 return 1;
@@ -133,7 +135,9 @@ static int compare_tables(struct lockdown *l, char **ret_difference)
         /* A device that came this very moment is no difference. */
         if (l->engaged)
                 (void)nft_cover_devices(l->manager->nft, l->loaded, NULL);
-        return nft_verify(l->manager->nft, l->loaded, l->order != NULL, ret_difference);
+        r = nft_verify(l->manager->nft, l->loaded, l->order != NULL, ret_difference);
+        ruleset_set_compared(l->loaded, r == 0);
+        return r;
 }
 
 /* The same with those people only who have processes at this moment: there are few of them, however many the

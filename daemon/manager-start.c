@@ -71,6 +71,7 @@ static void take_over(struct lockdown *l)
         if (r >= 0)
                 r = nft_verify(m->nft, expected, true, &difference);
         if (r == 0) {
+                ruleset_set_compared(expected, true);
                 l->loaded = TAKE_PTR(expected);
                 lockdown_second_sync(l);
                 lockdown_relay_sync(l);

@@ -41,10 +41,15 @@ static void note_outcome(struct lockdown *l)
         l->alarmed = true;
 }
 
-/* Reads both locks back. Returns whether anything had to be repaired. */
-static bool compare(struct lockdown *l)
+/* Reads both locks back; WHOLE: also what nobody can have changed. Returns whether anything had to be
+ * repaired. */
+static bool compare(struct lockdown *l, bool whole)
 {
-        bool repaired = lockdown_check_tables(l, NULL);
+        bool repaired;
+
+        if (whole && l->loaded)
+                ruleset_set_compared(l->loaded, false);
+        repaired = lockdown_check_tables(l, NULL);
 
         if (l->second_problem && !l->kernel_problem)
                 lockdown_second_sync(l); /* perhaps it can be put right by now */
@@ -160,7 +165,7 @@ static void look_at(struct verification *v, struct lockdown *l)
         v->current = strdup(l->name);
         v->was_wrong = lockdown_trouble(l) != NULL;
         v->again = false;
-        v->repaired = compare(l);
+        v->repaired = compare(l, v->op.done || v->was_wrong);
         if (!l->kernel_problem && lockdown_knows_people(l))
                 lockdown_try(l, on_tried, v);
         else

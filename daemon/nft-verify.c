@@ -12,6 +12,9 @@
 #define COMPARE 1
 #endif
 
+/* Elements of a set that is not read again without need. */
+#define LARGE 1000
+
 struct check {
         struct nft *nft;
         const struct ruleset *expected;
@@ -221,6 +224,13 @@ static int check_elements(struct check *c, enum rs_set_id id)
         return 0;
 }
 
+/* To tell a set the kernel begins at its head for each message anew: 100,000 members take 60 ms of both
+ * tables, a million takes seconds, in which nobody else is served. */
+static bool surely_unchanged(const struct check *c, enum rs_set_id id)
+{
+        return c->expected->compared && nft_owns_tables(c->nft) && c->expected->sets[id].n > LARGE;
+}
+
 static int check_sets(struct check *c)
 {
         int r = ask_about(c, NFT_MSG_GETSET, read_set);
@@ -230,7 +240,7 @@ static int check_sets(struct check *c)
                         continue;
                 if (!c->set_seen[i])
                         differs(c, "lacks set %s", rs_set_info(i)->name);
-                else if (!rs_set_info(i)->dynamic && !c->difference)
+                else if (!rs_set_info(i)->dynamic && !c->difference && !surely_unchanged(c, i))
                         r = check_elements(c, i);
         }
         return r;

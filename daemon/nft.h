@@ -70,9 +70,9 @@ void nft_tables_free(struct nft_table *tables, size_t n);
 /* Takes ownership of a table left by a dead daemon; what it holds and refuses is not touched. 0 also where
  * the kernel knows no ownership. */
 int nft_adopt(struct nft *n, const char *name, char **ret_error);
-/* Compares what the kernel holds with R: flags, sets and their elements, chains, hooks, priorities, rules one
- * by one. Returns 0: the same; 1: it differs, and RET_DIFFERENCE says where (a sentence; the caller frees);
- * -errno. */
+/* Compares what the kernel holds with R: flags, sets and their elements (see ruleset_set_compared()), chains,
+ * hooks, priorities, rules one by one. Returns 0: the same; 1: it differs, and RET_DIFFERENCE says where (a
+ * sentence; the caller frees); -errno. */
 int nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_difference);
 /* Reads from a table found in force whom it blocks and what it allows, for an order whose state file is lost.
  */

@@ -255,6 +255,7 @@ struct ruleset {
         struct rs_set sets[_SET_MAX];
         struct rs_chain chains[_CHAIN_MAX];
         struct ruleset *frames; /* the table of the same name in family netdev, or NULL */
+        bool compared;          /* ruleset_set_compared() */
 };
 
 bool rs_chain_equal(const struct rs_chain *a, const struct rs_chain *b);

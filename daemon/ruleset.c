@@ -340,6 +340,18 @@ void ruleset_keep_sizes(struct ruleset *r, const struct ruleset *old)
                 ruleset_keep_sizes(r->frames, old->frames);
 }
 
+void ruleset_set_compared(struct ruleset *r, bool compared)
+{
+        r->compared = compared;
+        if (r->frames)
+                ruleset_set_compared(r->frames, compared);
+}
+
+bool ruleset_is_compared(const struct ruleset *r)
+{
+        return r->compared;
+}
+
 void ruleset_set_order(struct ruleset *r, const char *id)
 {
         (void)snprintf(r->order, sizeof(r->order), "%s", id);

@@ -51,6 +51,10 @@ void ruleset_set_order(struct ruleset *r, const char *id);
 /* Is what differs between the two only set elements that fit into A's sets, and the rules of chains that both
  * have (so that nft_update() will do)? */
 bool ruleset_same_structure(const struct ruleset *a, const struct ruleset *b);
+/* What the kernel holds was compared with R, whole, since it was written. In an owned table nobody else can
+ * have changed a set since then, so nft_verify() leaves out the large ones. */
+void ruleset_set_compared(struct ruleset *r, bool compared);
+bool ruleset_is_compared(const struct ruleset *r);
 /* After an update from OLD to R: the sets in the kernel keep the sizes they were made with. */
 void ruleset_keep_sizes(struct ruleset *r, const struct ruleset *old);
 bool ruleset_equal(const struct ruleset *a, const struct ruleset *b);

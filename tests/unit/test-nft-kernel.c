@@ -261,6 +261,40 @@ static void test_tampering_is_found(void **state)
         }
 }
 
+/* What the kernel lets nobody else change is not read again and again; what was not compared is, and so is
+ * all where tables have no owner. */
+static void test_large_sets_are_compared_once(void **state)
+{
+        struct fixture *f = prepare(state, NULL);
+        _cleanup_input_ struct ruleset_input in = {0};
+        _cleanup_(ruleset_freep) struct ruleset *r = NULL, *more = NULL;
+        char *error = NULL;
+
+        fill_input(&in, find_case("staff"));
+        for (uint32_t uid = 200000; uid < 204000; uid += 2)
+                append_id(&in.subjects.uids, uid, uid);
+        idset_normalize(&in.subjects.uids);
+        r = build_ruleset(&in, find_case("staff"), NULL, 0);
+        append_id(&in.subjects.uids, 300000, 300000);
+        idset_normalize(&in.subjects.uids);
+        more = build_ruleset(&in, find_case("staff"), NULL, 0);
+        load(f, r, true);
+        /* Behind R's back; nobody but this socket could. */
+        assert_done(nft_update(f->nft, r, more, &error), error);
+        assert_int_equal(nft_verify(f->nft, r, true, NULL), 1);
+        ruleset_set_compared(r, true);
+        assert_int_equal(nft_verify(f->nft, r, true, NULL), nft_owns_tables(f->nft) ? 0 : 1);
+        ruleset_set_compared(r, false);
+        assert_int_equal(nft_verify(f->nft, r, true, NULL), 1);
+
+        f->nft->table_flags = 0;
+        load(f, r, true);
+        assert_true(shell("nft add element inet lockdown-staff uids '{ 300000 }'"));
+        ruleset_set_compared(r, true);
+        assert_int_equal(nft_verify(f->nft, r, true, NULL), 1);
+        assert_done(nft_delete(f->nft, "staff", &error), error);
+}
+
 /* An element that matches every address; nft(8) cannot write it into such a set, but somebody else might. */
 static void test_catch_all_is_found(void **state)
 {
@@ -581,6 +615,7 @@ int main(void)
                 TEST(test_read_back_nothing),
                 TEST(test_error_names_the_object),
                 TEST(test_tampering_is_found),
+                TEST(test_large_sets_are_compared_once),
                 TEST(test_catch_all_is_found),
                 TEST(test_updates),
                 TEST(test_update_destinations),
