@@ -218,9 +218,9 @@ void manager_cancel_access(struct manager *m);
 /* ---- manager-repair.c ---- */
 /* Somebody changed tables of ours: what is in force and differs is put right. */
 void manager_tables_changed(struct manager *m, const struct nft_change *change);
-/* Compares, and puts right what differs. BY: who may have changed it, or NULL. Return whether anything had to
- * be repaired. */
-bool lockdown_check_tables(struct lockdown *l, const struct nft_change *by);
+/* Compares, and puts right what differs; WHOLE: also what nobody else can have changed. Return whether
+ * anything had to be repaired. */
+bool lockdown_check_tables(struct lockdown *l, bool whole);
 bool lockdown_check_second(struct lockdown *l);
 /* Journals changes by others that were not journalled one by one: of L, or of those for whom it is time. */
 void lockdown_tell_tampering(struct lockdown *l);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <string.h>
 
 /* Verified, not assumed: what the kernel holds is read back and compared with what should be there, and then
@@ -45,11 +46,7 @@ static void note_outcome(struct lockdown *l)
  * repaired. */
 static bool compare(struct lockdown *l, bool whole)
 {
-        bool repaired;
-
-        if (whole && l->loaded)
-                ruleset_set_compared(l->loaded, false);
-        repaired = lockdown_check_tables(l, NULL);
+        bool repaired = lockdown_check_tables(l, whole);
 
         if (l->second_problem && !l->kernel_problem)
                 lockdown_second_sync(l); /* perhaps it can be put right by now */
@@ -181,6 +178,8 @@ static void end(struct verification *v)
         if (v->op.done)
                 operation_reply(&v->op, json_pack("{s:O}", "verified", v->verdicts));
         verification_free(v);
+        (void)malloc_trim(
+                0); /* copies of long lists, of the order before it as well, leave the heap full of holes */
         if (m->verifications)
                 go_on(m);
 }

@@ -352,6 +352,12 @@ bool ruleset_is_compared(const struct ruleset *r)
         return r->compared;
 }
 
+size_t ruleset_n_members(const struct ruleset *r)
+{
+        return r->sets[SET_UIDS].n + r->sets[SET_UID_RANGES].n + r->sets[SET_GIDS].n +
+               r->sets[SET_GID_RANGES].n + r->sets[SET_EXCEPT_UIDS].n;
+}
+
 void ruleset_set_order(struct ruleset *r, const char *id)
 {
         (void)snprintf(r->order, sizeof(r->order), "%s", id);

@@ -55,6 +55,8 @@ bool ruleset_same_structure(const struct ruleset *a, const struct ruleset *b);
  * have changed a set since then, so nft_verify() leaves out the large ones. */
 void ruleset_set_compared(struct ruleset *r, bool compared);
 bool ruleset_is_compared(const struct ruleset *r);
+/* How many elements its sets of people have. */
+size_t ruleset_n_members(const struct ruleset *r);
 /* After an update from OLD to R: the sets in the kernel keep the sizes they were made with. */
 void ruleset_keep_sizes(struct ruleset *r, const struct ruleset *old);
 bool ruleset_equal(const struct ruleset *a, const struct ruleset *b);

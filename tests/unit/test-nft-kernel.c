@@ -610,20 +610,13 @@ static void test_hundred_thousand(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_same_as_golden_text),
-                TEST(test_life_of_a_table),
-                TEST(test_read_back_nothing),
-                TEST(test_error_names_the_object),
-                TEST(test_tampering_is_found),
-                TEST(test_large_sets_are_compared_once),
-                TEST(test_catch_all_is_found),
-                TEST(test_updates),
-                TEST(test_update_destinations),
-                TEST(test_update_of_another_structure),
-                TEST(test_update_of_a_tampered_table),
-                TEST(test_ownership),
-                TEST(test_hooks_name_their_order),
-                TEST(test_hundred_thousand),
+                TEST(test_same_as_golden_text),        TEST(test_life_of_a_table),
+                TEST(test_read_back_nothing),          TEST(test_error_names_the_object),
+                TEST(test_tampering_is_found),         TEST(test_large_sets_are_compared_once),
+                TEST(test_catch_all_is_found),         TEST(test_updates),
+                TEST(test_update_destinations),        TEST(test_update_of_another_structure),
+                TEST(test_update_of_a_tampered_table), TEST(test_ownership),
+                TEST(test_hooks_name_their_order),     TEST(test_hundred_thousand),
         };
 
         return cmocka_run_group_tests_name("nft-kernel", tests, NULL, NULL);
