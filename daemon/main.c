@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -217,8 +218,13 @@ static int run_loop(sd_event *event, const char *executable)
 static int run(const char *executable)
 {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-        int r = set_up_loop(&event);
-        int status = r < 0 ? fatal(NULL, NULL, r) : run_loop(event, executable);
+        int r, status;
+
+        /* A list of 100,000 people has pages of its own, which go back when it goes; by itself the C library
+         * puts such into its heap as soon as it has freed one, and there they leave holes. */
+        (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+        r = set_up_loop(&event);
+        status = r < 0 ? fatal(NULL, NULL, r) : run_loop(event, executable);
 
         audit_detach();
         return status;

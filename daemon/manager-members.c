@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <string.h>
 
 struct waiter {
@@ -188,8 +187,6 @@ static void on_members(void *userdata, int error, struct membership *answer)
         }
         list = TAKE_PTR(l->waiters);
         call_waiters(l, list, error);
-        (void)malloc_trim(
-                0); /* what it took to write 100,000 people into messages: several times what is kept */
 }
 
 /* ---- asking ---- */

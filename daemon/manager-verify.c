@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <string.h>
 
 /* Verified, not assumed: what the kernel holds is read back and compared with what should be there, and then
@@ -178,8 +177,6 @@ static void end(struct verification *v)
         if (v->op.done)
                 operation_reply(&v->op, json_pack("{s:O}", "verified", v->verdicts));
         verification_free(v);
-        (void)malloc_trim(
-                0); /* copies of long lists, of the order before it as well, leave the heap full of holes */
         if (m->verifications)
                 go_on(m);
 }
