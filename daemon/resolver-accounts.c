@@ -108,6 +108,17 @@ size_t accounts_find(const struct accounts *a, const char *name)
         return slot->number == 0 ? NO_ACCOUNT : slot->number - 1;
 }
 
+size_t accounts_find_next(struct accounts *a, const char *name)
+{
+        size_t found = a->next;
+
+        if (found >= a->n || strcmp(a->items[found].name, name) != 0)
+                found = accounts_find(a, name);
+        if (found != NO_ACCOUNT)
+                a->next = found + 1;
+        return found;
+}
+
 int accounts_met(struct accounts *a, size_t index, uint32_t uid)
 {
         if (a->n_uids == a->uids_capacity) {

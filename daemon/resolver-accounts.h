@@ -33,6 +33,7 @@ struct accounts {
         size_t n_slots; /* a power of two */
         struct account_uid *uids;
         size_t n_uids, uids_capacity; /* every uid that one of them was met under */
+        size_t next;                  /* behind the one that accounts_find_next() found last */
 };
 
 #define NO_ACCOUNT SIZE_MAX
@@ -43,6 +44,9 @@ int accounts_reserve(struct accounts *a, size_t more);
 int accounts_add(struct accounts *a, const char *name, size_t *ret_index);
 /* The index, NO_ACCOUNT if there is none. */
 size_t accounts_find(const struct accounts *a, const char *name);
+/* The same, for one name after the other: databases mostly list people in one order, so that the one behind
+ * the last is looked at first. A hash table of 100,000 names is larger than the processor's cache. */
+size_t accounts_find_next(struct accounts *a, const char *name);
 /* The account exists, and its uid is this one. */
 int accounts_met(struct accounts *a, size_t index, uint32_t uid);
 void accounts_clear(struct accounts *a);

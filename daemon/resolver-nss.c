@@ -278,7 +278,7 @@ static int meet_all(struct lookup *l)
         setpwent();
         errno = 0;
         while (r == 0 && (entry = getpwent())) {
-                r = meet(l, accounts_find(&l->accounts, entry->pw_name), entry);
+                r = meet(l, accounts_find_next(&l->accounts, entry->pw_name), entry);
                 errno = 0;
         }
         /* Other errors come from services that are not there, and from those that do not enumerate. */

@@ -101,15 +101,19 @@ int subids_read(struct subids *s, struct accounts *a, const char *path, bool is_
 int subids_select(const struct subids *s, const struct accounts *a, const struct idset *uids,
                   struct idset *uid_ranges, struct idset *gid_ranges)
 {
-        _cleanup_free_ bool *selected = NULL;
+        _cleanup_free_ bool *owns = NULL, *selected = NULL;
 
         if (s->n == 0)
                 return 0;
+        owns = calloc(a->n + 1, sizeof(*owns));
         selected = calloc(a->n + 1, sizeof(*selected));
-        if (!selected)
+        if (!owns || !selected)
                 return -ENOMEM;
+        for (size_t i = 0; i < s->n; i++)
+                if (s->items[i].account != NO_ACCOUNT)
+                        owns[s->items[i].account] = true;
         for (size_t i = 0; i < a->n_uids; i++)
-                if (idset_contains(uids, a->uids[i].uid))
+                if (owns[a->uids[i].account] && idset_contains(uids, a->uids[i].uid))
                         selected[a->uids[i].account] = true;
         for (size_t i = 0; i < s->n; i++) {
                 const struct subid *item = &s->items[i];
