@@ -133,8 +133,8 @@ $(B)/tests/bench/%: tests/bench/%.c $(B)/.flags
 $(B)/tests/bench/empty: LIBS_BENCH := -Wl,--no-as-needed $(LIBS_CTL)
 $(B)/tests/bench/transaction $(B)/tests/bench/destroy: LIBS_BENCH := -lmnl
 
-# This one is made of the daemon's own modules.
-$(B)/tests/bench/rules: tests/bench/rules.c $(DAEMON_LIB_OBJ) $(COMMON_OBJ)
+# These are made of the daemon's own modules.
+$(B)/tests/bench/rules $(B)/tests/bench/resolve: $(B)/tests/bench/%: tests/bench/%.c $(DAEMON_LIB_OBJ) $(COMMON_OBJ)
 	@mkdir -p $(@D)
 	$(call say,BENCH $<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LIBS_DAEMON) -o $@

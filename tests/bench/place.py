@@ -28,7 +28,8 @@ class Place:
     def __init__(self, sizes=(), configuration="", subordinate=False, lockdownd=None, start=True,
                  in_memory=False):
         self.sizes, self.most = sorted(sizes), max(sizes, default=0)
-        self.lab = lab_.Lab("[Access]\nOrder=root\nLift=root\nStatus=*\n" + configuration, start=False)
+        self.configuration = "[Access]\nOrder=root\nLift=root\nStatus=*\n" + configuration
+        self.lab = lab_.Lab(self.configuration, start=False)
         self.watch = None
         try:
             self._people(subordinate)
@@ -133,19 +134,43 @@ def ask(process, line):
     return answer
 
 
+def processor_time(pid):
+    """-> ns that a process has taken, all its threads"""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
+                total += int(f.read().split()[0])
+        except FileNotFoundError:
+            pass  # it has just ended
+    return total
+
+
+def resident(place):
+    """-> KiB of the daemon's"""
+    with open(f"/proc/{place.lab.daemon.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
 class Stopwatch:
-    def __init__(self, place):
-        self.said = place.lab.path("said")
+    def __init__(self, place, name="said"):
+        self.said, self.host = place.lab.path(name), place.lab.host
+        self.processor = 0  # ns that the last program took of the processors' time
         self.process = place.lab.host.popen([program("stopwatch"), self.said], join=False, stdin=subprocess.PIPE,
                                             stdout=subprocess.PIPE, text=True, env=place.lab.environment())
 
     def run(self, words, codes=(0,)):
         """-> (ns from exec to exit, the wall clock at exec in ns)"""
-        status, elapsed, wall = (int(word) for word in ask(self.process, "\t".join(words)))
+        status, elapsed, wall, self.processor = (int(word) for word in ask(self.process, "\t".join(words)))
         if status not in codes:
             with open(self.said, encoding="utf-8", errors="replace") as f:
                 raise AssertionError(f"{' '.join(words)}: exit {status}: {f.read()[-500:]}")
         return elapsed, wall
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.host.programs.remove(self.process)
 
 
 class Sender:

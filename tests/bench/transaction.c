@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The least that blocks uids: one transaction by hand.
  *
- *   transaction whole TABLE FIRST N    table, hash set of N uids, FIRST the lowest, chain that refuses them,
- * hook transaction stage TABLE FIRST N    … without the hook transaction engage TABLE           the hook of a
- * staged table
+ *   transaction whole TABLE FIRST N    table, hash set of N uids from FIRST on, chain with the refusal, hook
+ *   transaction both TABLE FIRST N     … and the same without a hook in a table of family netdev
+ *   transaction stage TABLE FIRST N    the first, without the hook
+ *   transaction engage TABLE           the hook of a staged table
  *
  * The hook is output's, and what the chain says is: meta skuid @uids drop. */
 #include <arpa/inet.h>
@@ -26,6 +27,7 @@ struct batch {
         char *data;
         size_t used, size, last; /* where the latest message begins */
         uint32_t seq;
+        uint8_t family;
 };
 
 /* Room for one more message of any size there is. */
@@ -55,7 +57,7 @@ static struct nlmsghdr *message(struct batch *b, uint16_t type, uint16_t flags, 
 
 static struct nlmsghdr *nft(struct batch *b, uint16_t type, uint16_t flags)
 {
-        return message(b, NFNL_SUBSYS_NFTABLES << 8 | type, flags, NFPROTO_INET, 0);
+        return message(b, NFNL_SUBSYS_NFTABLES << 8 | type, flags, b->family, 0);
 }
 
 static void end(struct batch *b, struct nlmsghdr *h)
@@ -233,7 +235,7 @@ static int commit(struct mnl_socket *s, const struct batch *b)
 
 int main(int argc, char **argv)
 {
-        struct batch b = {0};
+        struct batch b = {.family = NFPROTO_INET};
         struct mnl_socket *s = mnl_socket_open(NETLINK_NETFILTER);
         const char *what = argc > 1 ? argv[1] : "", *table = argc > 2 ? argv[2] : "";
 
@@ -242,11 +244,19 @@ int main(int argc, char **argv)
                 return 1;
         }
         end(&b, message(&b, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
-        if (argc == 5 && (strcmp(what, "whole") == 0 || strcmp(what, "stage") == 0)) {
-                put_block(&b, table, (uint32_t)strtoul(argv[3], NULL, 10),
-                          (uint32_t)strtoul(argv[4], NULL, 10));
+        if (argc == 5 &&
+            (strcmp(what, "whole") == 0 || strcmp(what, "stage") == 0 || strcmp(what, "both") == 0)) {
+                const uint32_t first = (uint32_t)strtoul(argv[3], NULL, 10),
+                               n = (uint32_t)strtoul(argv[4], NULL, 10);
+
+                put_block(&b, table, first, n);
+                b.family = NFPROTO_NETDEV;
+                if (strcmp(what, "both") == 0)
+                        put_block(&b, table, first, n);
+                b.family = NFPROTO_INET;
         } else if (argc != 3 || strcmp(what, "engage") != 0) {
-                fprintf(stderr, "usage: transaction whole|stage TABLE FIRST N, transaction engage TABLE\n");
+                fprintf(stderr,
+                        "usage: transaction whole|both|stage TABLE FIRST N, transaction engage TABLE\n");
                 return 2;
         }
         if (strcmp(what, "stage") != 0) {
