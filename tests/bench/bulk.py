@@ -138,6 +138,7 @@ def _orders(one, many, report, n, rounds):
     samples = [Sample(f"order, {size:,}", f"lockdownctl order p{size}") for size in (1, n)]
     for _ in range(rounds):
         for place, size, sample in ((one, 1, samples[0]), (many, n, samples[1])):
+            time.sleep(n / 250_000)  # after the order before, its people are looked up once more
             sample.add(ms(place.order(f"p{size}")))
             place.lift(f"p{size}")
     for sample in samples:
