@@ -90,7 +90,8 @@ def cases(operation, calls):
     loading = operation.starts  # the program itself: what fails then is not the daemon's to answer for
     for call in calls:
         loading = loading and not (call.name.startswith("readlink") and call.what == "/proc/self/exe")
-        seen[call.name, call.kind] += 1
+        for kind in {None, call.kind}:
+            seen[call.name, kind] += 1
         key = (call.name, call.what)
         if loading:
             continue

@@ -111,6 +111,9 @@ class Operation:
     acknowledged: typing.Callable = None  # (place): what else must hold if the reply arrived
     open_before: bool = False  # who is refused by BEFORE is not, as long as no daemon has started: the kernel has forgotten
 
+    def __reduce__(self):  # from one process to another goes its name
+        return find, (self.name,)
+
 
 def _nothing(_place):
     pass

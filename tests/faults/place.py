@@ -33,9 +33,9 @@ class Place:
         self.close()
 
     def close(self):
-        if self.lab:
-            self.lab.close()
-        self.lab = None
+        lab, self.lab = self.lab, None
+        if lab:
+            lab.close()
 
     # --- the beginning ---
 
@@ -186,5 +186,5 @@ class Place:
 
     def give_up(self):
         """What is left is not to be relied on: the next arrangement makes a new lab."""
-        self.close()
         self.people = self.program = None
+        self.close()
