@@ -468,6 +468,10 @@ int lockdown_complete_end(struct lockdown *l, const struct totals *on_disk, stru
         struct manager *m = l->manager;
         int saved, r;
 
+        l->expiry = sd_event_source_disable_unref(l->expiry);
+        lockdown_stop_verifying(l);
+        lockdown_tell_tampering(l);
+        lockdown_forget_caller(l);
         lockdown_sever(l, NULL); /* what was queued under the lock must not go out behind it */
         lockdown_collect(l);
         saved = save_totals(l, on_disk);
@@ -504,10 +508,6 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         /* If that fails it is told when it has failed again; a crash before leaves it in force. */
         saved = store_save_order(l->manager->store, l->order);
         on_disk = totals_of(l->order);
-        l->expiry = sd_event_source_disable_unref(l->expiry);
-        lockdown_stop_verifying(l);
-        lockdown_tell_tampering(l);
-        lockdown_forget_caller(l);
         r = lockdown_complete_end(l, saved >= 0 ? &on_disk : NULL, ret_ended);
         if (r < 0)
                 resume(l);

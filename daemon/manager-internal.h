@@ -413,6 +413,11 @@ int recovered_profile(struct manager *m, const char *name, struct profile **ret)
 /* An order until lifted, marked as recovered. ID: as the table has it, or empty. P is taken over on success.
  */
 int recovered_order_new(struct profile *p, bool configured, const char *id, struct order **ret);
+/* L's order is saved as ended, and its table still refuses: removes that, and journals it. -errno: as it was,
+ * and told. */
+int lockdown_finish_end(struct lockdown *l);
+/* Does that for those that were taken for lost as long as the disk could not be read. */
+void manager_finish_recovered(struct manager *m);
 
 /* ---- manager-reload.c ---- */
 /* Makes the configured profiles be those of C (taken over); what is in force follows. MEMBERS: what the

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <systemd/sd-id128.h>
 
-/* A table in force whose order is lost: rebuilt as an order from what the kernel holds. */
+/* A table in force whose order is lost: rebuilt as an order from what the kernel holds. And one whose order
+ * is known to have ended: removed. */
 
 static int add_numbers(struct words *to, const struct idset *ids)
 {
@@ -98,4 +99,45 @@ int recovered_order_new(struct profile *p, bool configured, const char *id, stru
         o->reason = strdup("found in force without a saved order");
         *ret = o;
         return 0;
+}
+
+int lockdown_finish_end(struct lockdown *l)
+{
+        _cleanup_(order_freep) struct order *ended = NULL;
+        int r = lockdown_complete_end(l, NULL, &ended);
+
+        if (r < 0) {
+                audit_log(LOG_ALERT, "%s had ended but could not be removed: %s", l->name,
+                          l->kernel_problem ? l->kernel_problem : strerror(-r));
+                return r;
+        }
+        audit(ended->state == ORDER_LIFTED ? AUDIT_LIFTED : AUDIT_EXPIRED, LOG_NOTICE, ended, NULL,
+              "%s had ended (%s) when lockdownd died: its block is removed now", ended->profile->name,
+              order_state_to_string(ended->state));
+        return 0;
+}
+
+static void finish_recovered(struct lockdown *l)
+{
+        struct order *recovered = l->order, *o;
+
+        if (store_load_finished(l->manager->store, recovered->id, &o) < 0)
+                return;
+        o->severed += recovered->severed;
+        o->sessions_ended += recovered->sessions_ended;
+        l->order = o;
+        lockdown_recall(l);
+        if (lockdown_finish_end(l) >= 0) {
+                order_free(recovered);
+                return;
+        }
+        l->order = recovered; /* until somebody lifts it */
+        order_free(o);
+}
+
+void manager_finish_recovered(struct manager *m)
+{
+        for (size_t i = m->n_lockdowns; i-- > 0;) /* backwards: it may be gone then */
+                if (m->lockdowns[i]->order && m->lockdowns[i]->order->recovered)
+                        finish_recovered(m->lockdowns[i]);
 }

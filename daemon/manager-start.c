@@ -331,7 +331,6 @@ static int recover(struct manager *m, const struct nft_table *table, const struc
 static bool complete_end(struct manager *m, const struct nft_table *table, const struct config *c)
 {
         struct order *o = NULL;
-        _cleanup_(order_freep) struct order *ended = NULL;
         struct lockdown *l;
         int r = table->order[0] ? store_load_finished(m->store, table->order, &o) : -ENOENT;
 
@@ -342,16 +341,10 @@ static bool complete_end(struct manager *m, const struct nft_table *table, const
                 order_free(o);
                 return false;
         }
-        r = lockdown_complete_end(l, NULL, &ended);
-        if (r < 0) {
-                audit_log(LOG_ALERT, "%s had ended but could not be removed: %s", table->name,
-                          l->kernel_problem ? l->kernel_problem : strerror(-r));
+        if (lockdown_finish_end(l) < 0) {
                 manager_remove(m, l);
                 return false;
         }
-        audit(ended->state == ORDER_LIFTED ? AUDIT_LIFTED : AUDIT_EXPIRED, LOG_NOTICE, ended, NULL,
-              "%s had ended (%s) when lockdownd died: its block is removed now", table->name,
-              order_state_to_string(ended->state));
         return true;
 }
 
@@ -540,6 +533,7 @@ static void load_removed(struct manager *m)
 void manager_restore_late(struct manager *m)
 {
         (void)restore_orders(m, NULL, 0, m->config, true);
+        manager_finish_recovered(m);
         load_removed(m);
         manager_refresh_all(m);
         manager_watch_owners(m);

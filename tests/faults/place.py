@@ -124,6 +124,12 @@ class Place:
         everybody = {who.name for who in holds.PEOPLE}
         holds.assert_people(self, refused, everybody - refused - undecided)
 
+    def assert_done(self, operation):
+        """What holds as soon as it is acknowledged. At a start it may not be known yet that an order had ended: that is told."""
+        before, after = (holds.subjects(orders) for orders in (operation.before, operation.after))
+        late = before - after if operation.starts else set()
+        holds.assert_people(self, after, {who.name for who in holds.PEOPLE} - after - late)
+
     def settle(self, operation, acknowledged):
         """A daemon runs (again): one answer, everywhere the same; AFTER if it was acknowledged."""
         sides = {True: operation.after, False: operation.before}

@@ -166,6 +166,53 @@ static void test_recovered_meanwhile(void **state)
         assert_int_equal(count_files(&f->disk, "orders"), 1);
 }
 
+/* Lifted, and the daemon died before the hooks were gone; the next one could not read that it had ended. */
+static void ended_meanwhile(struct manager_fixture *f)
+{
+        struct profile *p = new_profile("staff");
+        struct now now;
+        char id[33];
+
+        order(f, 8 * HOUR);
+        (void)snprintf(id, sizeof(id), "%s", f->l->order->id);
+        clock_now(&now);
+        assert_int_equal(order_finish(f->l->order, ORDER_LIFTED, &caller, NULL, &now), 0);
+        assert_int_equal(store_save_order(f->m->store, f->l->order), 0);
+        take_state_away(f);
+        f->l->order = order_free(f->l->order);
+        assert_int_equal(recovered_order_new(p, true, id, &f->l->order), 0);
+        edges.n = 0;
+}
+
+static void test_ended_meanwhile(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_loaded_ struct loaded h = {0};
+
+        ended_meanwhile(f);
+        manager_retry_store(f->m);
+        assert_true(!f->l->order && !f->l->engaged);
+        assert_steps(
+                "sever, read attempts, save attempts, save lifted, second off, disengage, journal lifted");
+        assert_int_equal(count_files(&f->disk, "orders"), 0);
+        f->disk.store = f->m->store;
+        load_history(&f->disk, 10, &h);
+        assert_int_equal(h.n, 1);
+        assert_int_equal(h.orders[0]->state, ORDER_LIFTED);
+        assert_int_equal(h.orders[0]->refused_packets, 4);
+}
+
+static void test_ended_meanwhile_and_refuses(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        ended_meanwhile(f);
+        edges.disengage = edges.delete = -EPERM;
+        bring_state_back(f);
+        assert_true(f->l->order && f->l->order->recovered && f->l->engaged);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+}
+
 /* What the kernel holds is not replaced by rules about nobody. */
 static void test_recovered_without_people(void **state)
 {
@@ -277,6 +324,8 @@ int main(void)
                 IN_LAB(test_lifted_meanwhile),
                 IN_LAB(test_recovered_meanwhile),
                 IN_LAB(test_recovered_without_people),
+                IN_LAB(test_ended_meanwhile),
+                IN_LAB(test_ended_meanwhile_and_refuses),
                 IN_LAB(test_ordered_again_meanwhile),
                 IN_LAB(test_name_was_taken_meanwhile),
                 IN_LAB(test_mistakes_remove_nothing),
