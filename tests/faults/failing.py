@@ -24,7 +24,7 @@ _MADE = {"socket": "EMFILE ENOMEM", "accept4": "EMFILE ENFILE ENOMEM ECONNABORTE
          "timerfd_create": "EMFILE ENOMEM", "signalfd4": "ENFILE", "inotify_init1": "EMFILE", "inotify_add_watch": "ENOSPC ENOMEM",
          "memfd_create": "ENFILE", "pipe2": "EMFILE", "socketpair": "ENFILE", "pidfd_open": "EMFILE", "bind": "ENOMEM", "listen": "EADDRINUSE",
          "clone": "EAGAIN ENOMEM", "clone3": "EAGAIN ENOMEM", "vfork": "EAGAIN", "fork": "EAGAIN",
-         "mmap": "ENOMEM", "mremap": "ENOMEM", "brk": "ENOMEM", "mprotect": "ENOMEM",
+         "mmap": "ENOMEM", "mremap": "ENOMEM", "mprotect": "ENOMEM",  # brk returns no error but the old end, and then mmap is asked
          "epoll_ctl": "ENOMEM ENOSPC", "epoll_wait": "EINTR", "epoll_pwait": "EINTR", "poll": "EINTR ENOMEM", "ppoll": "EINTR ENOMEM",
          "bpf": "EPERM ENOMEM E2BIG EAGAIN", "setsockopt": "ENOMEM"}
 _NETLINK = {"sendto": "ENOBUFS ENOMEM EPERM EINTR", "sendmsg": "ENOBUFS ENOMEM EPERM", "recvmsg": "ENOBUFS EINTR ENOMEM",

@@ -65,10 +65,12 @@ class Place:
         """The daemon runs OPERATION's program with its configuration and nothing in force; then what it prepares."""
         if not self.lab:
             self._make(operation)
+        daemon = self.lab.daemon
+        assert not daemon or daemon.running(), f"lockdownd had ended by itself, with {daemon.process.returncode}:\n{daemon.said()}"
         program = operations.program_of(operation)
         if program != self.program:
-            if self.lab.daemon and self.lab.daemon.running():
-                self.lab.daemon.end(signal.SIGKILL)
+            if daemon:
+                daemon.end(signal.SIGKILL)
             self.forget()
             shutil.copy(program, self.lab.path("bin/new"))
             os.rename(self.lab.path("bin/new"), self.lab.lockdownd)
