@@ -374,13 +374,15 @@ static int disengage_table(struct lockdown *l)
         return 0;
 }
 
-/* The kernel would not let go: the order is in force as before. */
+/* The kernel would not let go: the order is in force as before, and so are its rules, of which the kernel may
+ * have removed a part all the same. */
 static void resume(struct lockdown *l)
 {
         l->taken_back = l->order->ended_at;
         l->order->state = ORDER_ACTIVE;
         l->order->ended_at = 0;
-        lockdown_second_sync(l);
+        if (!l->kernel_problem || !lockdown_knows_people(l) || lockdown_sync(l) < 0)
+                lockdown_second_sync(l);
         lockdown_save(l);
         lockdown_arm_expiry(l);
 }
