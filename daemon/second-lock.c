@@ -397,7 +397,7 @@ int second_lock_disengage(struct second_lock *s, const char *name, char **ret_er
 
         if (r >= 0)
                 r = pins_remove(path);
-        if (r >= 0)
+        if (r >= 0 && s)
                 held_release(&s->held, name);
         return r < 0 ? say(ret_error, r, "the second lock of %s could not be taken off: %s", name,
                            strerror(-r))

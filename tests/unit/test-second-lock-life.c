@@ -274,6 +274,7 @@ static void test_open_says_why_not(void **state)
         free(error);
         assert_int_equal(access("/tmp/lockdown-no-bpffs", F_OK), -1);
         assert_null(lock);
+        assert_int_equal(second_lock_disengage(lock, "none-of-this-name", NULL), 0);
 }
 
 /* Sends numbered datagrams without a pause until told to stop. */
