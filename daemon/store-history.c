@@ -103,7 +103,9 @@ static int load_finished(struct store *s, const char *id, struct order **ret)
 /* Who asks takes an order that is not found for one that has not ended. */
 int store_load_finished(struct store *s, const char *id, struct order **ret)
 {
-        int r = load_finished(s, id, ret);
+        int r = -EAGAIN;
 
-        return r == -ENOMEM ? load_finished(s, id, ret) : r;
+        for (unsigned i = 0; i < PATIENCE && r < 0 && r != -ENOENT; i++)
+                r = load_finished(s, id, ret);
+        return r;
 }

@@ -34,6 +34,8 @@ struct store {
 /* Temporaries begin so; no name the store keeps does. */
 #define STORE_TEMPORARY ".tmp-"
 
+#define PATIENCE 3 /* times that reading is tried */
+
 /* What is larger is not ours. */
 #define ORDER_SIZE_MAX ((size_t)1 << 20)
 #define ATTEMPTS_SIZE_MAX ((size_t)128 << 20)

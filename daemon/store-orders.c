@@ -10,8 +10,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define PATIENCE 3 /* times that reading is tried */
-
 static void order_name(const char *id, char ret[ORDER_NAME_SIZE])
 {
         snprintf(ret, ORDER_NAME_SIZE, "%.32s" STORE_SUFFIX, id);
