@@ -11,6 +11,7 @@ import lab as lab_
 from netlab import wait_for
 
 PROGRAM = os.path.join(lab_.build_directory(), "tests/faults/stop-at")
+OF_THE_LAB = ("state/", "configuration/", "run/")  # directories
 _LINE = re.compile(r"(\d+) (\S+) ([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+) (.*)")
 
 
@@ -28,6 +29,8 @@ class Call:
         """What can be told again: the same in every run, or None."""
         if self.what.startswith(("netlink:", "anon_inode:", "unix", "pipe:")):
             return self.what.partition("[")[0] if self.what.startswith("pipe") else self.what
+        if self.what.startswith(OF_THE_LAB):  # names of files are others each time
+            return "/".join(self.what.split("/")[:2])
         return self.what if self.what.startswith(("/etc/", "/sys/", "/usr/")) else None
 
     def __str__(self):
@@ -68,6 +71,8 @@ class Stop:
 
     def __init__(self, place, starts, number=0, error=0, names=None, kind=None, keep=False):
         self.lab = place.lab
+        if kind and kind.startswith(OF_THE_LAB):
+            kind = self.lab.path(kind)
         self.out, self.log = self.lab.path("stop-at"), self.lab.path("stop-at.log")
         for path in (self.out, self.log):
             if os.path.exists(path):
