@@ -61,9 +61,8 @@ def assert_people(place, refused, free):
 
 def hooked(place):
     """-> {(family, name): whether it has hooks} of all tables of ours, as nft sees them."""
-    nft = ["/usr/sbin/nft", "-j", "list"]
-    tables = json.loads(place.lab.host.check([*nft, "tables"]))["nftables"]
-    chains = json.loads(place.lab.host.check([*nft, "chains"]))["nftables"]
+    said = place.lab.host.check(["/usr/sbin/nft", "-j", "list tables; list chains"])
+    tables, chains = (json.loads(line)["nftables"] for line in said.splitlines() if line)
     found = {(t["table"]["family"], t["table"]["name"]): False for t in tables if "table" in t}
     for chain in (c["chain"] for c in chains if "chain" in c):
         if "hook" in chain:
@@ -125,7 +124,7 @@ def problems(order):
 
 
 def assert_agreed(place, expected, staged):
-    """Status, kernel and disk say the same: EXPECTED orders are in force and hold, and STAGED are staged."""
+    """Status, kernel and disk say the same: EXPECTED orders are in force and hold, and STAGED are staged. -> the orders"""
     in_force = place.lab.orders()
     assert set(in_force) == set(expected), f"in force: {sorted(in_force)}, expected: {sorted(expected)}"
     if expected:
@@ -133,13 +132,14 @@ def assert_agreed(place, expected, staged):
         assert verified.returncode == 0, f"verify: {verified.stdout}{verified.stderr}"
         again = place.lab.json("verify")["verified"]
         assert all(v["holds"] and not v["repaired"] for v in again), f"verified twice, and repaired again: {again}"
-    in_force = place.lab.orders()
+        in_force = wait_for(lambda: _members_known(place.lab.orders()), 10.0, "the directory's answer")
     complaints = {name: problems(o) for name, o in in_force.items() if problems(o)}
     assert not complaints, complaints
     assert_kernel(place, expected, staged)
-    wait_for(lambda: _members_known(place), 10.0, "the directory's answer")
     assert_disk(place, in_force)
+    return in_force
 
 
-def _members_known(place):
-    return all(o["membership"]["source"] == "resolved" for o in place.lab.orders().values())
+def _members_known(orders):
+    """ORDERS, if the directory has answered for each."""
+    return orders if all(o["membership"]["source"] == "resolved" for o in orders.values()) else None

@@ -144,24 +144,24 @@ class Place:
         refused = holds.subjects(sides[done])
         wait_for(lambda: self._refused_by_now(refused), 10.0, f"{sorted(refused)} refused")
         holds.assert_people(self, refused, {who.name for who in holds.PEOPLE} - refused)
-        holds.assert_agreed(self, expected, staged - set(expected))
+        in_force = holds.assert_agreed(self, expected, staged - set(expected))
         assert "staff" in staged, "the profile is not staged"
         if decided or operation.before:
-            recovered = [name for name, o in self.lab.orders().items() if o["recovered"]]
+            recovered = [name for name, o in in_force.items() if o["recovered"]]
             assert not recovered, f"recovered, though it had been acknowledged: {recovered}"
         if acknowledged and operation.acknowledged:
             operation.acknowledged(self)
         if self.tried:
-            self._assert_recorded()
+            self._assert_recorded(in_force)
         return done
 
     def _refused_by_now(self, names):
         people = [who for who in holds.PEOPLE if who.name in names]
         return not people or not any(holds.arrivals(self, people, ("udp",))[0].values())
 
-    def _assert_recorded(self):
+    def _assert_recorded(self, in_force):
         """What was tried under the order is told of it, in force or ended: counted, and not twice."""
-        known = self.lab.json("history")["orders"] + list(self.lab.orders().values())
+        known = self.lab.json("history")["orders"] + list(in_force.values())
         order = next((o for o in known if o["profile"] == "staff"), None)
         assert order, "the order is neither in force nor in the history"
         assert order["refused"]["packets"] >= 1, f"what it refused is not counted: {order['refused']}"
