@@ -374,14 +374,12 @@ static int disengage_table(struct lockdown *l)
         return 0;
 }
 
-/* The kernel would not let go: the order is in force as before, and so are its rules, of which the kernel may
- * have removed a part all the same. */
-static void resume(struct lockdown *l)
+void lockdown_resume(struct lockdown *l)
 {
         l->taken_back = l->order->ended_at;
         l->order->state = ORDER_ACTIVE;
         l->order->ended_at = 0;
-        if (!l->kernel_problem || !lockdown_knows_people(l) || lockdown_sync(l) < 0)
+        if (!(l->kernel_problem || !l->loaded) || !lockdown_knows_people(l) || lockdown_sync(l) < 0)
                 lockdown_second_sync(l);
         lockdown_save(l);
         lockdown_arm_expiry(l);
@@ -485,6 +483,7 @@ int lockdown_complete_end(struct lockdown *l, const struct totals *on_disk, stru
         if (saved < 0 || !attempts_record_empty(&l->unsaved)) /* tried again, and told if it fails again */
                 (void)manager_save_end(m, l->order, &l->unsaved);
         *ret_ended = TAKE_PTR(l->order);
+        l->ends_as = ORDER_ACTIVE;
         manager_record_soon(m);
         lockdown_relay_sync(l);
         if (l->configured) {
@@ -512,7 +511,7 @@ int lockdown_end(struct lockdown *l, enum order_state state, const struct caller
         on_disk = totals_of(l->order);
         r = lockdown_complete_end(l, saved >= 0 ? &on_disk : NULL, ret_ended);
         if (r < 0)
-                resume(l);
+                lockdown_resume(l);
         return r;
 }
 

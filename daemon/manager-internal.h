@@ -58,9 +58,10 @@ struct tampering {
 struct lockdown {
         struct manager *manager;
         char *name;
-        struct profile *profile; /* the plan; an order in force carries its own copy and that one counts */
-        bool configured;         /* PROFILE stands in the configuration */
-        struct order *order;     /* NULL: not in force */
+        struct profile *profile;  /* the plan; an order in force carries its own copy and that one counts */
+        bool configured;          /* PROFILE stands in the configuration */
+        struct order *order;      /* NULL: not in force */
+        enum order_state ends_as; /* … and only because the kernel would not let go; ORDER_ACTIVE: no */
 
         struct membership members;
         bool have_members;     /* MEMBERS is known, from the directory or from disk */
@@ -284,6 +285,9 @@ struct totals {
 /* The second half of that, for an order that is saved as ended while its table still refuses; ON_DISK: with
  * these totals, or NULL. -errno: it still does, and L is as it was. */
 int lockdown_complete_end(struct lockdown *l, const struct totals *on_disk, struct order **ret_ended);
+/* The kernel would not let go: the order is in force as before, and so are its rules, of which the kernel may
+ * have removed a part all the same. */
+void lockdown_resume(struct lockdown *l);
 void lockdown_arm_expiry(struct lockdown *l);
 /* Devices came, went or have other names: the hooks at devices of what is in force follow. */
 void manager_cover_devices(struct manager *m);
@@ -413,11 +417,13 @@ int recovered_profile(struct manager *m, const char *name, struct profile **ret)
 /* An order until lifted, marked as recovered. ID: as the table has it, or empty. P is taken over on success.
  */
 int recovered_order_new(struct profile *p, bool configured, const char *id, struct order **ret);
-/* L's order is saved as ended, and its table still refuses: removes that, and journals it. -errno: as it was,
- * and told. */
-int lockdown_finish_end(struct lockdown *l);
+/* L's order is saved as ended, and its table still refuses: removes that, and journals it. If that fails, it
+ * is in force until it succeeds. */
+void lockdown_finish_end(struct lockdown *l);
 /* Does that for those that were taken for lost as long as the disk could not be read. */
 void manager_finish_recovered(struct manager *m);
+/* Tries again where it failed. */
+void manager_finish_ends(struct manager *m);
 
 /* ---- manager-reload.c ---- */
 /* Makes the configured profiles be those of C (taken over); what is in force follows. MEMBERS: what the

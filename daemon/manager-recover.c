@@ -101,20 +101,29 @@ int recovered_order_new(struct profile *p, bool configured, const char *id, stru
         return 0;
 }
 
-int lockdown_finish_end(struct lockdown *l)
+static void tell_finished(const struct order *ended)
 {
-        _cleanup_(order_freep) struct order *ended = NULL;
-        int r = lockdown_complete_end(l, NULL, &ended);
-
-        if (r < 0) {
-                audit_log(LOG_ALERT, "%s had ended but could not be removed: %s", l->name,
-                          l->kernel_problem ? l->kernel_problem : strerror(-r));
-                return r;
-        }
         audit(ended->state == ORDER_LIFTED ? AUDIT_LIFTED : AUDIT_EXPIRED, LOG_NOTICE, ended, NULL,
               "%s had ended (%s) when lockdownd died: its block is removed now", ended->profile->name,
               order_state_to_string(ended->state));
-        return 0;
+}
+
+void lockdown_finish_end(struct lockdown *l)
+{
+        _cleanup_(order_freep) struct order *ended = NULL;
+        const enum order_state state = l->order->state;
+        int r = lockdown_complete_end(l, NULL, &ended);
+
+        if (r >= 0) {
+                tell_finished(ended);
+                return;
+        }
+        audit_log(LOG_ALERT, "%s had ended but could not be removed: %s; it is tried again", l->name,
+                  l->kernel_problem   ? l->kernel_problem
+                  : l->second_problem ? l->second_problem
+                                      : strerror(-r));
+        l->ends_as = state;
+        lockdown_resume(l);
 }
 
 static void finish_recovered(struct lockdown *l)
@@ -125,14 +134,11 @@ static void finish_recovered(struct lockdown *l)
                 return;
         o->severed += recovered->severed;
         o->sessions_ended += recovered->sessions_ended;
+        order_free(recovered);
         l->order = o;
+        set_problem(&l->save_problem, NULL);
         lockdown_recall(l);
-        if (lockdown_finish_end(l) >= 0) {
-                order_free(recovered);
-                return;
-        }
-        l->order = recovered; /* until somebody lifts it */
-        order_free(o);
+        lockdown_finish_end(l);
 }
 
 void manager_finish_recovered(struct manager *m)
@@ -140,4 +146,17 @@ void manager_finish_recovered(struct manager *m)
         for (size_t i = m->n_lockdowns; i-- > 0;) /* backwards: it may be gone then */
                 if (m->lockdowns[i]->order && m->lockdowns[i]->order->recovered)
                         finish_recovered(m->lockdowns[i]);
+}
+
+void manager_finish_ends(struct manager *m)
+{
+        for (size_t i = m->n_lockdowns; i-- > 0;) {
+                struct lockdown *l = m->lockdowns[i];
+                _cleanup_(order_freep) struct order *ended = NULL;
+
+                /* by whom and why stands in it since it ended the first time */
+                if (l->order && l->ends_as != ORDER_ACTIVE &&
+                    lockdown_end(l, l->ends_as, &l->order->ended_by, l->order->end_reason, &ended) >= 0)
+                        tell_finished(ended);
+        }
 }

@@ -341,10 +341,7 @@ static bool complete_end(struct manager *m, const struct nft_table *table, const
                 order_free(o);
                 return false;
         }
-        if (lockdown_finish_end(l) < 0) {
-                manager_remove(m, l);
-                return false;
-        }
+        lockdown_finish_end(l);
         return true;
 }
 

@@ -27,8 +27,13 @@ int manager_open_store(struct manager *m)
 {
         _cleanup_problems_ struct problems problems = {0};
         _cleanup_free_ char *error = NULL;
-        int r = store_open(m->state_dir, &m->store, &problems, &error);
+        int r = -EAGAIN;
 
+        /* Where it fails for a moment nobody is to go free for that, until it is tried again. */
+        for (unsigned tries = 0; tries < 3 && r < 0; tries++) {
+                error = (free(error), NULL);
+                r = store_open(m->state_dir, &m->store, &problems, &error);
+        }
         manager_report_damage(m, &problems);
         if (r >= 0)
                 return 0;

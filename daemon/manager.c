@@ -273,6 +273,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
         manager_retry_store(m);
         manager_second_try_again(m);
         manager_read_orders_again(m);
+        manager_finish_ends(m);
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 

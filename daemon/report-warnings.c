@@ -31,6 +31,10 @@ json_t *report_warnings(const struct lockdown *l)
                 return NULL;
         if (l->kernel_problem)
                 warn(list, "the kernel does not hold what it should: %s", l->kernel_problem);
+        if (l->ends_as != ORDER_ACTIVE)
+                warn(list,
+                     "this order had ended, but its block could not be removed; it is tried again every "
+                     "few seconds");
         if (l->second_problem)
                 warn(list, "the second lock is not in place as it should be: %s", l->second_problem);
         if (l->trial_problem)

@@ -37,7 +37,8 @@ _UNIX = {"sendmsg": "ENOBUFS EPIPE EINTR", "sendto": "ENOBUFS", "recvmsg": "EINT
 KNOWN = (("adopt", "openat", "/sys/kernel/btf/vmlinux", 1, "EIO"), ("lift", "recvmsg", "netlink:netfilter", 1, "EINTR"),
          ("lift", "recvmsg", "netlink:netfilter", 2, "ENOBUFS"), ("lift", "sendto", "netlink:netfilter", 1, "ENOMEM"),
          ("finish-lift", "openat", None, 34, "ENFILE"), ("adopt", "bpf", None, 3, "ENOMEM"),
-         ("finish-lift", "getdents64", "state/history", 3, "EIO"))
+         ("finish-lift", "getdents64", "state/history", 3, "EIO"), ("finish-lift", "unlinkat", None, 2, "EIO"),
+         ("restore", "openat", None, 32, "ENFILE"))
 
 
 def errors_of(call):

@@ -10,13 +10,25 @@
 // wrap: second_lock_engage second_lock_update second_lock_disengage
 // wrap: second_lock_read_refused second_lock_no_sender second_lock_close resolver_cancel
 // wrap: store_save_order store_save_record store_take_back_end audit audit_log
-// wrap: nft_list resolver_resolve sever_owner_uids store_load_orders
+// wrap: nft_list resolver_resolve sever_owner_uids store_load_orders mkdirat
 
 #include "manager-lab.h"
 
 #define HOUR (60 * USEC_PER_MINUTE)
 
 static int load_fails;
+static unsigned mkdirat_fails; /* so often */
+
+int __real_mkdirat(int at, const char *name, mode_t mode);
+int __wrap_mkdirat(int at, const char *name, mode_t mode);
+int __wrap_mkdirat(int at, const char *name, mode_t mode)
+{
+        if (mkdirat_fails == 0)
+                return __real_mkdirat(at, name, mode);
+        mkdirat_fails--;
+        errno = ENOSPC;
+        return -1;
+}
 
 int __wrap_resolver_resolve(struct resolver *r, const struct resolver_query *query, uint64_t timeout,
                             resolver_members_t callback, void *userdata);
@@ -202,14 +214,51 @@ static void test_ended_meanwhile(void **state)
         assert_int_equal(h.orders[0]->refused_packets, 4);
 }
 
+/* It is the same order again, and ends as soon as the kernel lets go, as whoever ended it has said. */
 static void test_ended_meanwhile_and_refuses(void **state)
 {
         struct manager_fixture *f = *state;
+        _cleanup_loaded_ struct loaded h = {0};
 
         ended_meanwhile(f);
         edges.disengage = edges.delete = -EPERM;
         bring_state_back(f);
-        assert_true(f->l->order && f->l->order->recovered && f->l->engaged);
+        assert_true(f->l->order && !f->l->order->recovered && f->l->engaged && f->l->second_engaged);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+        assert_int_equal(count_files(&f->disk, "history"), 0);
+        manager_finish_ends(f->m);
+        assert_true(f->l->order && f->l->engaged);
+        assert_int_equal(count_files(&f->disk, "history"), 0);
+        edges.disengage = edges.delete = 0;
+        manager_finish_ends(f->m);
+        assert_true(!f->l->order && !f->l->engaged);
+        assert_int_equal(count_files(&f->disk, "orders"), 0);
+        f->disk.store = f->m->store;
+        load_history(&f->disk, 10, &h);
+        assert_int_equal(h.n, 1);
+        assert_int_equal(h.orders[0]->state, ORDER_LIFTED);
+        assert_string_equal(h.orders[0]->ended_by.name, caller.name);
+        edges.n = 0;
+        order(f, 0); /* the next one does not end for that */
+        manager_finish_ends(f->m);
+        assert_true(f->l->order && f->l->engaged);
+}
+
+/* One that cannot be opened for a moment is opened. */
+static void test_opened_at_the_second_try(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        store_close(f->m->store);
+        f->m->store = f->disk.store = NULL;
+        free(f->m->state_dir);
+        f->m->state_dir = strdup(f->disk.dir);
+        mkdirat_fails = 1;
+        assert_int_equal(manager_open_store(f->m), 0);
+        f->disk.store = f->m->store;
+        assert_int_equal(mkdirat_fails, 0);
+        assert_null(f->m->state_problem);
+        order(f, 0);
         assert_int_equal(count_files(&f->disk, "orders"), 1);
 }
 
@@ -326,6 +375,7 @@ int main(void)
                 IN_LAB(test_recovered_without_people),
                 IN_LAB(test_ended_meanwhile),
                 IN_LAB(test_ended_meanwhile_and_refuses),
+                IN_LAB(test_opened_at_the_second_try),
                 IN_LAB(test_ordered_again_meanwhile),
                 IN_LAB(test_name_was_taken_meanwhile),
                 IN_LAB(test_mistakes_remove_nothing),
