@@ -327,11 +327,12 @@ int store_load_membership(struct store *s, const char *profile, struct membershi
 {
         _cleanup_free_ char *text = NULL, *why = NULL;
         size_t size;
-        int r;
+        int r = -EAGAIN;
 
         if (!profile_name_valid(profile))
                 return -EINVAL;
-        r = file_read(s->fds[DIR_MEMBERS], profile, MEMBERS_SIZE_MAX, &text, &size, &why);
+        for (unsigned i = 0; i < PATIENCE && r < 0 && r != -EBADMSG && r != -ENOENT; i++)
+                r = file_read(s->fds[DIR_MEMBERS], profile, MEMBERS_SIZE_MAX, &text, &size, &why);
         if (r == 0)
                 r = membership_parse(text, size, ret);
         if (r == -EBADMSG)

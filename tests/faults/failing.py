@@ -39,7 +39,7 @@ KNOWN = (("adopt", "openat", "/sys/kernel/btf/vmlinux", 1, "EIO"), ("lift", "rec
          ("lift", "recvmsg", "netlink:netfilter", 2, "ENOBUFS"), ("lift", "sendto", "netlink:netfilter", 1, "ENOMEM"),
          ("finish-lift", "openat", None, 34, "ENFILE"), ("adopt", "bpf", None, 3, "ENOMEM"),
          ("finish-lift", "getdents64", "state/history", 3, "EIO"), ("finish-lift", "unlinkat", None, 2, "EIO"),
-         ("restore", "openat", None, 32, "ENFILE"))
+         ("restore", "openat", None, 32, "ENFILE"), ("restore", "read", "state/members", 1, "EIO"))
 
 
 def errors_of(call):
