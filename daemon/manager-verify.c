@@ -75,6 +75,7 @@ struct verification {
         char *current;       /* … that is being looked at, or was last */
         bool was_wrong, repaired, again;
         json_t *verdicts;
+        bool unanswerable; /* one is missing, for want of memory */
         struct verification *next;
 };
 
@@ -131,7 +132,7 @@ static void conclude(struct verification *v, struct lockdown *l)
 {
         note_outcome(l);
         if (json_array_append_new(v->verdicts, verdict(v, l)) < 0)
-                audit_log(LOG_ERR, "out of memory");
+                v->unanswerable = true;
         go_on(v->manager);
 }
 
@@ -175,7 +176,7 @@ static void end(struct verification *v)
         m->verifications = v->next;
         manager_update_status(m);
         if (v->op.done)
-                operation_reply(&v->op, json_pack("{s:O}", "verified", v->verdicts));
+                operation_reply(&v->op, v->unanswerable ? NULL : json_pack("{s:O}", "verified", v->verdicts));
         verification_free(v);
         if (m->verifications)
                 go_on(m);

@@ -70,7 +70,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         return NULL;
 }
 
-struct lockdown *manager_add(struct manager *m, const struct profile *profile, bool configured)
+static struct lockdown *add(struct manager *m, const struct profile *profile, bool configured)
 {
         struct lockdown **more = reallocarray(m->lockdowns, m->n_lockdowns + 1, sizeof(*more));
         struct lockdown *l = calloc(1, sizeof(*l));
@@ -90,6 +90,14 @@ struct lockdown *manager_add(struct manager *m, const struct profile *profile, b
         m->lockdowns[m->n_lockdowns++] = l;
         qsort(m->lockdowns, m->n_lockdowns, sizeof(*m->lockdowns), compare_lockdowns);
         return l;
+}
+
+/* Perhaps one allocation's, of many: no profile goes unstaged, and no order unfinished, for that. */
+struct lockdown *manager_add(struct manager *m, const struct profile *profile, bool configured)
+{
+        struct lockdown *l = add(m, profile, configured);
+
+        return l ? l : add(m, profile, configured);
 }
 
 void manager_remove(struct manager *m, struct lockdown *l)
