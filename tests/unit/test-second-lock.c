@@ -475,7 +475,8 @@ static void test_network_namespace_of_a_subject(void **state)
                 assert_true(recv(receiver, buffer, sizeof(buffer), 0) > 0);
                 assert_int_equal(buffer[0], locked ? 'c' : 's');
                 if (!locked)
-                        assert_true(recv(receiver, buffer, sizeof(buffer), 0) > 0);
+                        assert_true(ready(receiver, POLLIN, PATIENCE_MS) &&
+                                    recv(receiver, buffer, sizeof(buffer), 0) > 0);
         }
         end_process(keeper);
         close(theirs);
