@@ -295,7 +295,7 @@ static int check_target(const char *word, const struct target *t, char **ret_pro
                               "\"%s\" is the whole %s internet; name the networks that are to stay "
                               "reachable",
                               word, t->family == AF_INET ? "IPv4" : "IPv6");
-        if (r == 0 && !t->has_prefix && is_zero(t->addr))
+        if (r == 0 && t->prefix == 8 * addr_size(t->family) && is_zero(t->addr))
                 return refuse(ret_problem, "\"%s\" is no destination; name an address or a network", word);
         return r;
 }

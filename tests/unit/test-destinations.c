@@ -64,6 +64,8 @@ static void test_refused_words(void **state)
                  "\"2000::/3\" is the whole IPv6 internet; name the networks that are to stay reachable"},
                 {"0.0.0.0", "\"0.0.0.0\" is no destination; name an address or a network"},
                 {"::", "\"::\" is no destination; name an address or a network"},
+                {"0.0.0.0/32", "\"0.0.0.0/32\" is no destination; name an address or a network"},
+                {"[::/128]:443/tcp", "\"[::/128]:443/tcp\" is no destination; name an address or a network"},
                 {"10/8", "\"10/8\" is too short for an IPv4 address: write 10.0.0.0/8"},
                 {"172.16/12", "\"172.16/12\" is too short for an IPv4 address: write 172.16.0.0/12"},
                 {"10.1.2", "\"10.1.2\" is too short for an IPv4 address: write 10.1.2.0"},
