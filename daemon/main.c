@@ -22,6 +22,9 @@
 /* For the directory, where a list of people is lost: the network, and what is needed to log in, wait for us.
  */
 #define DIRECTORY_PATIENCE (10 * USEC_PER_SEC)
+/* So often the loop is taken up again when there is no memory, and microseconds before. */
+#define LOOP_FAILURES_MAX 1000
+#define LOOP_REST 10000
 
 static const char help[] =
         "lockdownd [--check]\n"
@@ -178,6 +181,19 @@ static int fatal(struct notifier *notifier, char *error, int r)
         return EXIT_FAILURE;
 }
 
+/* A turn that found no memory is no reason to end: what there was to do is there again in the next one. */
+static int loop(sd_event *event)
+{
+        int r = -ENOMEM;
+
+        for (unsigned failures = 0; r == -ENOMEM && failures < LOOP_FAILURES_MAX; failures++) {
+                if (failures > 0)
+                        usleep(LOOP_REST);
+                r = sd_event_loop(event);
+        }
+        return r;
+}
+
 static int run_loop(sd_event *event, const char *executable)
 {
         const struct inherited inherited = inherit();
@@ -210,7 +226,7 @@ static int run_loop(sd_event *event, const char *executable)
                 r = readiness_new(event, manager, notifier, DIRECTORY_PATIENCE, &readiness);
         if (r < 0)
                 return fatal(notifier, error, r);
-        r = sd_event_loop(event);
+        r = loop(event);
         notifier_stopping(notifier);
         return r < 0 ? fatal(notifier, NULL, r) : EXIT_SUCCESS;
 }
