@@ -60,7 +60,7 @@ def _live(lab, cycles, timeout=30.0):
         done += _some(lab, life, cycles // SAMPLES)
         life.settle()
         _forget(lab)
-        samples.append(footprint.count(lab, KEPT))
+        samples.append(footprint.count_at_rest(lab, KEPT))
         memory.append((done, footprint.resident(lab)))
         print(f"{done} cycles, {memory[-1][1]} KiB, {samples[-1]}", flush=True)
     for task in streams:

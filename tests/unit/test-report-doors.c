@@ -79,6 +79,7 @@ static int teardown(void **state)
 
         profile_free(f->lockdown.profile);
         membership_clear(&f->lockdown.members);
+        free(f->manager.cgroup_root);
         free(f);
         return 0;
 }
