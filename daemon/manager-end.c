@@ -172,6 +172,7 @@ void manager_extend(struct manager *m, const char *profile, const struct order_t
                 operation_fail(&op, ERROR_FAILED, "%s could not be extended: %s", profile, strerror(-r));
                 return;
         }
+        l->ends_as = ORDER_ACTIVE; /* had it ended before: it is wanted again */
         lockdown_arm_expiry(l);
         lockdown_save(l);
         audit(AUDIT_EXTENDED, LOG_NOTICE, l->order, caller, "%s was extended until %s", l->name,

@@ -108,9 +108,12 @@ static void reply(struct order_op *o)
 static void already_in_force(struct operation *op, struct lockdown *l, const struct order_time *t,
                              uint64_t confirm_within)
 {
-        _cleanup_json_ json_t *document = order_reply(l, &(struct sever_result){0}, true, false);
-        json_t *warnings = document ? json_object_get(document, "warnings") : NULL;
+        _cleanup_json_ json_t *document = NULL;
+        json_t *warnings;
 
+        l->ends_as = ORDER_ACTIVE; /* had it ended before: it is wanted again */
+        document = order_reply(l, &(struct sever_result){0}, true, false);
+        warnings = document ? json_object_get(document, "warnings") : NULL;
         if (warnings && (t->duration || t->until))
                 (void)json_array_append_new(
                         warnings, json_sprintf("its end stays as it was; to change it: lockdownctl extend %s",

@@ -244,6 +244,22 @@ static void test_ended_meanwhile_and_refuses(void **state)
         assert_true(f->l->order && f->l->engaged);
 }
 
+/* What was acknowledged once more does not end for what was ordered before. */
+static void test_ended_meanwhile_and_ordered_again(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        ended_meanwhile(f);
+        edges.disengage = edges.delete = -EPERM;
+        bring_state_back(f);
+        order(f, 0);
+        assert_true(json_is_true(json_object_get(f->reply, "already_in_force")));
+        edges.disengage = edges.delete = 0;
+        manager_finish_ends(f->m);
+        assert_true(f->l->order && f->l->engaged);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+}
+
 /* One that cannot be opened for a moment is opened. */
 static void test_opened_at_the_second_try(void **state)
 {
@@ -375,6 +391,7 @@ int main(void)
                 IN_LAB(test_recovered_without_people),
                 IN_LAB(test_ended_meanwhile),
                 IN_LAB(test_ended_meanwhile_and_refuses),
+                IN_LAB(test_ended_meanwhile_and_ordered_again),
                 IN_LAB(test_opened_at_the_second_try),
                 IN_LAB(test_ordered_again_meanwhile),
                 IN_LAB(test_name_was_taken_meanwhile),
