@@ -294,18 +294,26 @@ static int seize(pid_t thread)
                        : 0;
 }
 
+/* The program itself must be there; a thread of it may end between being listed and being seized (EPERM: it
+ * has, and nobody has collected it). */
 static int seize_all(pid_t pid)
 {
         char path[32];
         struct dirent *e;
+        pid_t thread;
         DIR *d;
         int r = 0;
 
         (void)snprintf(path, sizeof(path), "/proc/%d/task", pid);
         d = opendir(path);
-        while (d && r == 0 && (e = readdir(d)))
-                if (e->d_name[0] != '.')
-                        r = seize((pid_t)strtol(e->d_name, NULL, 10));
+        while (d && r == 0 && (e = readdir(d))) {
+                if (e->d_name[0] == '.')
+                        continue;
+                thread = (pid_t)strtol(e->d_name, NULL, 10);
+                r = seize(thread);
+                if (thread != pid && (r == -ESRCH || r == -EPERM))
+                        r = 0;
+        }
         if (d)
                 closedir(d);
         return d ? r : -errno;
