@@ -146,8 +146,12 @@ def play(place, case):
             assert daemon.running(), f"lockdownd ended with {daemon.process.returncode}:\n{daemon.said()}"
         _judge(place, operation, request, told)
     except AssertionError as e:
-        raise AssertionError(f"{failed}; {(request.said or '').strip()}: {e}") from e
+        raise AssertionError(f"{failed}; {(request.said or '').strip()}: {e}{_end_of(place.lab.daemon)}") from e
     return failed
+
+
+def _end_of(daemon):
+    return "" if daemon.running() else f"\nand lockdownd has ended, with {daemon.process.returncode}:\n{daemon.said()}"
 
 
 def _started(place, operation):
