@@ -33,52 +33,59 @@ void nft_batch_fail(struct nft_batch *b, int error)
                 b->error = error;
 }
 
-/* The buffer moves when it grows: a message is written whole before the next is begun. It is zeroed, because
- * libmnl leaves the padding behind attributes as it was. */
-static bool make_room(struct nft_batch *b)
+/* Where the next message is written. It is zero behind what the last one left there, and is made so again:
+ * libmnl leaves the padding behind attributes as it was, which the kernel is not to be shown. */
+static char *next_message(const struct nft_batch *b)
 {
-        size_t before = b->capacity;
-        struct nft_batch_object *objects;
-        char *buffer;
+        struct nlmsghdr *last = (struct nlmsghdr *)(void *)b->nft->message;
 
-        if (b->error < 0)
-                return false;
-        buffer = grow(b->buffer, &b->capacity, b->length + NFT_MESSAGE_MAX + 4096, 1);
-        if (buffer) {
-                memset(buffer + before, 0, b->capacity - before);
-                b->buffer = buffer;
-        }
-        objects = grow(b->objects, &b->objects_capacity, b->n_objects + 1, sizeof(*b->objects));
-        if (objects)
-                b->objects = objects;
-        if (!buffer || !objects)
-                nft_batch_fail(b, -ENOMEM);
-        return buffer && objects;
+        memset(last, 0, NLMSG_ALIGN(last->nlmsg_len));
+        return b->nft->message;
 }
 
 void nft_batch_add(struct nft_batch *b, const struct nlmsghdr *message)
 {
-        b->length += NLMSG_ALIGN(message->nlmsg_len);
+        size_t length = NLMSG_ALIGN(message->nlmsg_len);
+        char *buffer = b->error < 0 ? NULL : grow(b->buffer, &b->capacity, b->length + length, 1);
+
+        if (!buffer) {
+                nft_batch_fail(b, -ENOMEM);
+                return;
+        }
+        b->buffer = buffer;
+        memcpy(buffer + b->length, message, length);
+        b->length += length;
+}
+
+static bool add_object(struct nft_batch *b, const char *what, const char *name)
+{
+        struct nft_batch_object *objects =
+                b->error < 0 ? NULL
+                             : grow(b->objects, &b->objects_capacity, b->n_objects + 1, sizeof(*objects));
+
+        if (!objects) {
+                nft_batch_fail(b, -ENOMEM);
+                return false;
+        }
+        b->objects = objects;
+        b->objects[b->n_objects++] = (struct nft_batch_object){.what = what, .name = name};
+        return true;
 }
 
 void nft_batch_begin(struct nft_batch *b, struct nft *n, const char *table)
 {
         *b = (struct nft_batch){.nft = n, .table = table, .family = NFPROTO_INET};
-        if (!make_room(b))
-                return;
         b->first_sequence = n->sequence + 1;
-        b->objects[b->n_objects++] = (struct nft_batch_object){.what = "the change"};
-        nft_batch_add(b, nftnl_batch_begin(b->buffer, ++n->sequence));
+        if (add_object(b, "the change", NULL))
+                nft_batch_add(b, nftnl_batch_begin(next_message(b), ++n->sequence));
 }
 
 struct nlmsghdr *nft_batch_message(struct nft_batch *b, uint16_t type, uint16_t flags, const char *what,
                                    const char *name)
 {
-        if (!make_room(b))
+        if (!add_object(b, what, name))
                 return NULL;
-        b->objects[b->n_objects++] = (struct nft_batch_object){.what = what, .name = name};
-        return nftnl_nlmsg_build_hdr(b->buffer + b->length, type, b->family, flags | NLM_F_ACK,
-                                     ++b->nft->sequence);
+        return nftnl_nlmsg_build_hdr(next_message(b), type, b->family, flags | NLM_F_ACK, ++b->nft->sequence);
 }
 
 /* Netlink takes a transaction in one piece only. */
@@ -191,9 +198,9 @@ int nft_batch_send(struct nft_batch *b, char **ret_error)
 
         if (ret_error)
                 *ret_error = NULL;
-        if (!make_room(b))
+        nft_batch_add(b, nftnl_batch_end(next_message(b), ++b->nft->sequence));
+        if (b->error < 0)
                 return give_up(b, b->error, "build", ret_error);
-        nft_batch_add(b, nftnl_batch_end(b->buffer + b->length, ++b->nft->sequence));
         r = send_whole(b);
         if (r < 0)
                 return give_up(b, r, "send", ret_error);

@@ -22,6 +22,7 @@ struct nft {
         uint32_t sequence;
         uint32_t table_flags; /* what tables are created with */
         size_t send_buffer;   /* of the socket, bytes */
+        char *message;        /* room for one, zero behind the one that it holds */
         char *no_frames;      /* why family netdev is of no use here; NULL: it is */
 };
 

@@ -193,7 +193,9 @@ static int open_on(int kept, struct nft **ret, char **ret_error)
 
         if (ret_error)
                 *ret_error = NULL;
-        if (!n) {
+        if (n)
+                n->message = calloc(1, NFT_MESSAGE_MAX + 4096); /* and its headers */
+        if (!n || !n->message) {
                 closep(&kept);
                 return -ENOMEM;
         }
@@ -244,6 +246,7 @@ struct nft *nft_close(struct nft *n)
         if (n->socket)
                 mnl_socket_close(n->socket);
         free(n->no_frames);
+        free(n->message);
         free(n);
         return NULL;
 }

@@ -163,8 +163,12 @@ static void end_answer(const struct nlmsghdr *h)
 static struct nft made_up(void)
 {
         static char socket, no_frames[] = "one family is enough";
+        static _Alignas(struct nlmsghdr) char message[NFT_MESSAGE_MAX];
 
-        return (struct nft){.socket = (struct mnl_socket *)(void *)&socket, .no_frames = no_frames};
+        return (struct nft){.socket = (struct mnl_socket *)(void *)&socket,
+                            .send_buffer = SIZE_MAX,
+                            .message = message,
+                            .no_frames = no_frames};
 }
 
 /* Every question is the first of its socket. */
@@ -242,7 +246,7 @@ static void test_errors_that_are_none(void **state)
 /* Deleting a table is refused with this word, behind as much of our message as ECHOED says. */
 static char *refusal(uint32_t echoed, const char *word)
 {
-        struct nft n = {.socket = made_up().socket, .send_buffer = SIZE_MAX};
+        struct nft n = made_up();
         _cleanup_batch_ struct nft_batch b = {0};
         struct nlmsghdr *h;
         struct nlmsgerr *e;
@@ -456,7 +460,7 @@ static void test_an_acknowledgement_is_no_answer(void **state)
 /* The two messages of a transaction, acknowledged as the NUMBERS say. */
 static int confirmed(const uint32_t *numbers, size_t n_numbers)
 {
-        struct nft n = {.socket = made_up().socket, .send_buffer = SIZE_MAX};
+        struct nft n = made_up();
         _cleanup_batch_ struct nft_batch b = {0};
 
         memset(&fake, 0, sizeof(fake));
