@@ -32,6 +32,11 @@ static bool is_synchronized(void)
         return adjtimex(&t) >= 0 && !(t.status & STA_UNSYNC);
 }
 
+uint64_t clock_monotonic(void)
+{
+        return read_clock(CLOCK_MONOTONIC);
+}
+
 void clock_now(struct now *ret)
 {
         sd_id128_t boot = SD_ID128_NULL;

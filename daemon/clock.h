@@ -10,6 +10,9 @@
 /* What the clocks say now. The boot id is all zeros where the kernel does not tell it, and a kernel that does
  * not say whether the clock is synchronized is taken to have one that is not. */
 void clock_now(struct now *ret);
+/* Microseconds on the monotonic clock, the one of sd_event_now(CLOCK_MONOTONIC): how long did something take?
+ */
+uint64_t clock_monotonic(void);
 
 /* Calls CALLBACK each time somebody sets the wall clock (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). The
  * returned source is the caller's to unref; USERDATA goes to the callback. */

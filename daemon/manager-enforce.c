@@ -340,6 +340,7 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
                 withdraw(l);
                 return r;
         }
+        l->held_at = clock_monotonic();
         lockdown_sever(l, ret_severed);
         lockdown_save(l);
         lockdown_arm_expiry(l);

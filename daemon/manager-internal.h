@@ -78,6 +78,7 @@ struct lockdown {
 
         struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours */
         bool engaged;
+        uint64_t held_at; /* monotonic clock: from then on nothing of its subjects got out */
         /* of what the table shows, a part of the order's total already */
         uint64_t counted_packets, counted_bytes;
         char *kernel_problem;     /* why the kernel does not hold what it should, or NULL */

@@ -16,6 +16,7 @@ struct order_op {
         char *name; /* L's: while names are looked up, L may go */
         struct order_time time;
         uint64_t confirm_within;
+        uint64_t asked_at; /* monotonic clock: the event loop woke up with the request */
         char *reason;
         struct caller caller;
         bool dry_run, yes, shortened;
@@ -65,7 +66,8 @@ static int add_doors(struct lockdown *l, json_t *document)
         return report_doors(document, l, &doors, NULL);
 }
 
-static json_t *order_reply(struct lockdown *l, const struct sever_result *severed, bool already,
+/* HELD_AFTER: microseconds; 0: it was in force already. */
+static json_t *order_reply(struct lockdown *l, const struct sever_result *severed, uint64_t held_after,
                            bool shortened)
 {
         _cleanup_json_ json_t *order = report_order(l, l->order, NULL), *warnings = report_warnings(l);
@@ -88,7 +90,9 @@ static json_t *order_reply(struct lockdown *l, const struct sever_result *severe
                 (void)json_array_append_new(
                         warnings,
                         json_sprintf("%" PRIu64 " open connections could not be cut", severed->left));
-        return json_pack("{s:O,s:b,s:I,s:I,s:b,s:O}", "order", order, "already_in_force", already, "severed",
+        return json_pack("{s:O,s:b,s:o*,s:I,s:I,s:b,s:O}", "order", order, "already_in_force",
+                         held_after == 0, "held_after_usec",
+                         held_after ? json_integer((json_int_t)held_after) : NULL, "severed",
                          (json_int_t)severed->destroyed, "left",
                          (json_int_t)(severed->left == UINT64_MAX ? 0 : severed->left), "shortened",
                          shortened, "warnings", warnings);
@@ -98,7 +102,8 @@ static void reply(struct order_op *o)
 {
         struct operation op = o->op;
         struct lockdown *l = o->l;
-        json_t *document = order_reply(l, &o->severed, false, o->shortened);
+        uint64_t held_after = l->held_at > o->asked_at ? l->held_at - o->asked_at : 1;
+        json_t *document = order_reply(l, &o->severed, held_after, o->shortened);
 
         order_op_free(o);
         operation_reply(&op, document);
@@ -112,7 +117,7 @@ static void already_in_force(struct operation *op, struct lockdown *l, const str
         json_t *warnings;
 
         l->ends_as = ORDER_ACTIVE; /* had it ended before: it is wanted again */
-        document = order_reply(l, &(struct sever_result){0}, true, false);
+        document = order_reply(l, &(struct sever_result){0}, 0, false);
         warnings = document ? json_object_get(document, "warnings") : NULL;
         if (warnings && (t->duration || t->until))
                 (void)json_array_append_new(
@@ -412,14 +417,16 @@ static void dry_run(struct order_op *o)
 
 /* ---- entry ---- */
 
-static struct order_op *order_op_new(const struct order_request *request, const struct caller *caller,
-                                     manager_done_t done, void *userdata)
+static struct order_op *order_op_new(struct manager *m, const struct order_request *request,
+                                     const struct caller *caller, manager_done_t done, void *userdata)
 {
         struct order_op *o = calloc(1, sizeof(*o));
 
         if (!o)
                 return NULL;
         o->op = (struct operation){.done = done, .userdata = userdata};
+        o->manager = m;
+        (void)sd_event_now(m->event, CLOCK_MONOTONIC, &o->asked_at);
         o->time = request->time;
         o->confirm_within = request->confirm_within;
         o->dry_run = request->dry_run;
@@ -436,7 +443,7 @@ static struct order_op *order_op_new(const struct order_request *request, const 
 static void order_begin(struct lockdown *l, const struct order_request *request, const struct caller *caller,
                         manager_done_t done, void *userdata)
 {
-        struct order_op *o = order_op_new(request, caller, done, userdata);
+        struct order_op *o = order_op_new(l->manager, request, caller, done, userdata);
         int r;
 
         if (!o) {
@@ -446,7 +453,6 @@ static void order_begin(struct lockdown *l, const struct order_request *request,
                 return;
         }
         o->l = l;
-        o->manager = l->manager;
         o->name = strdup(l->name);
         if (!o->name) {
                 fail(o, l, ERROR_FAILED, NO_MEMORY);

@@ -7,7 +7,7 @@ import time
 
 from figures import Sample
 from netlab import Who
-from place import FIRST_UID, STEP, Place, Stream, program
+from place import FIRST_UID, REST, STEP, Place, Stream, program
 
 NFT = "/usr/sbin/nft"
 ALLOW4, ALLOW6 = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16", "fc00::/7, fe80::/10"
@@ -165,6 +165,26 @@ def last_packets(place, elsewhere, report, sizes, rounds):
         report.ratio("nft -f / order", nft.ratio(order))
 
 
+def within(place, elsewhere, report, sizes, rounds):
+    """The daemon's own part: from being asked until nothing gets out."""
+    for n in sizes:
+        both, rules = (Sample(f"asked to acknowledged{what}, {n:,}", f"lockdownctl --json order {kind}{n}: held_after_usec", "µs")
+                       for kind, what in (("p", ""), ("r", ", SecondLock=no")))
+        bare = Sample(f"bare transaction, the hook alone, {n:,}", f"transaction engage bare{n}: sent to acknowledged", "µs")
+        for _ in range(rounds):
+            for sample, kind in ((both, "p"), (rules, "r")):
+                place.settle()
+                sample.add(place.lab.json("order", f"{kind}{n}")["held_after_usec"])
+                place.lift(f"{kind}{n}")
+            time.sleep(REST)
+            bare.add(float(elsewhere.lab.host.check([program("transaction"), "engage", f"bare{n}"])))
+            elsewhere.lab.host.check([NFT, "delete", "chain", "inet", f"bare{n}", "output"])
+        for sample in (both, rules, bare):
+            report.sample(sample)
+        report.ratio("both locks / bare transaction", both.ratio(bare))
+        report.ratio("the rules / bare transaction", rules.ratio(bare), "at most 1.5")
+
+
 def ad_hoc(place, elsewhere, report, n, rounds):
     """Nothing is staged: the people are looked up first."""
     order = Sample(f"order of a group that no profile has, {n:,}", f"lockdownctl order --group g{n}")
@@ -217,5 +237,7 @@ def measure(report, sizes, rounds):
         by_size(place, elsewhere, in_memory, report, sizes, rounds)
         report.section("1b. Until the last packet of a subject that sends every 20 µs (exec to arrival)")
         last_packets(place, elsewhere, report, [n for n in sizes if n in (100, 100_000)], rounds)
-        report.section("1c. An order that is not staged")
+        report.section("1c. In the daemon, until the kernel has acknowledged it (the tables of frames included)")
+        within(place, elsewhere, report, sizes, rounds)
+        report.section("1d. An order that is not staged")
         ad_hoc(place, elsewhere, report, max(n for n in sizes if n <= 100_000), max(3, rounds // 3))

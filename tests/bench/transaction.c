@@ -6,7 +6,8 @@
  *   transaction stage TABLE FIRST N    the first, without the hook
  *   transaction engage TABLE           the hook of a staged table
  *
- * The hook is output's, and what the chain says is: meta skuid @uids drop. */
+ * The hook is output's, and what the chain says is: meta skuid @uids drop. What is printed is how long the
+ * kernel took to do and acknowledge it, in microseconds. */
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
@@ -233,8 +234,17 @@ static int commit(struct mnl_socket *s, const struct batch *b)
         return n < 0 ? -1 : mnl_cb_run(buffer, (size_t)n, 0, mnl_socket_get_portid(s), NULL, NULL);
 }
 
+static uint64_t now(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 int main(int argc, char **argv)
 {
+        uint64_t begin;
         struct batch b = {.family = NFPROTO_INET};
         struct mnl_socket *s = mnl_socket_open(NETLINK_NETFILTER);
         const char *what = argc > 1 ? argv[1] : "", *table = argc > 2 ? argv[2] : "";
@@ -265,9 +275,11 @@ int main(int argc, char **argv)
         }
         ((struct nlmsghdr *)(void *)(b.data + b.last))->nlmsg_flags |= NLM_F_ACK;
         end(&b, message(&b, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
+        begin = now();
         if (commit(s, &b) < 0) {
                 perror("commit");
                 return 1;
         }
+        printf("%.1f\n", (double)(now() - begin) / 1000);
         return 0;
 }

@@ -39,9 +39,12 @@ def test_lift_one_of_two_and_all(lab):
 
 
 def test_repeating_is_safe(lab):
+    began = time.monotonic()
     first = lab.json("order", "staff", "--for", "1h")
+    assert 0 < first["held_after_usec"] < (time.monotonic() - began) * 1e6
     again = lab.json("order", "staff", "--for", "3h")
     assert (first["already_in_force"], again["already_in_force"]) == (False, True)
+    assert "held_after_usec" not in again
     assert first["order"]["id"] == again["order"]["id"]
     assert first["order"]["until_usec"] == again["order"]["until_usec"]
     assert any("extend" in w for w in again["warnings"])
