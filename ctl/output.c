@@ -109,7 +109,10 @@ int output_failure(const struct failure *f, bool json)
                         return f->code;
         }
         fputs("lockdownctl: ", stderr);
-        put_safe(stderr, message);
+        if (f->name && strcmp(f->name, ERROR_CONFIGURATION) == 0)
+                put_safe_lines(stderr, message); /* a mistake a line */
+        else
+                put_safe(stderr, message);
         fputc('\n', stderr);
         return f->code;
 }

@@ -160,17 +160,17 @@ static json_t *sentences(const struct problems *p)
 
 static void refuse(struct reload_op *o)
 {
-        _cleanup_free_ char *text = problems_join(&o->problems);
+        _cleanup_free_ char *text = problems_join(&o->problems), *first = problems_first(&o->problems);
         struct manager *m = o->manager;
         struct operation op = o->op;
 
-        set_problem(&m->config_problem, "%s", text ? text : "out of memory");
+        set_problem(&m->config_problem, "%s", first ? first : "out of memory");
         audit(AUDIT_RELOADED, LOG_ERR, NULL, &o->caller, "the configuration was not reloaded: %s",
               text ? text : "");
         reload_free(o);
         manager_update_status(m);
         operation_fail(&op, ERROR_CONFIGURATION,
-                       "the configuration in force is kept, the one on disk has mistakes:\n%s",
+                       "the configuration on disk has mistakes; the one in force is kept:\n%s",
                        text ? text : "");
 }
 

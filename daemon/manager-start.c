@@ -506,8 +506,8 @@ static struct config *load_config(struct manager *m)
                 return c;
         for (size_t i = 0; i < problems.n; i++)
                 audit_log(LOG_ERR, "%s", problems.items[i]);
-        text = problems_join(&problems);
-        set_problem(&m->config_problem, "%s", text && *text ? text : strerror(-r));
+        text = problems_first(&problems);
+        set_problem(&m->config_problem, "%s", text ? text : strerror(-r));
         audit_log(LOG_CRIT,
                   "the configuration has mistakes: no profile of it is staged and only root may order, until "
                   "it is corrected and reloaded; saved orders stay in force");

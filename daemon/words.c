@@ -185,6 +185,19 @@ char *problems_join(const struct problems *p)
         return join(p, p->n, sentence_at, '\n');
 }
 
+char *problems_first(const struct problems *p)
+{
+        char *text = NULL;
+
+        if (p->n == 0)
+                return NULL;
+        if (p->n == 1)
+                return strdup(p->items[0]);
+        if (asprintf(&text, "%s (and %zu more: lockdownd --check lists them)", p->items[0], p->n - 1) < 0)
+                return NULL;
+        return text;
+}
+
 void problems_clear(struct problems *p)
 {
         for (size_t i = 0; i < p->n; i++)

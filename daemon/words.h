@@ -46,6 +46,9 @@ void problems_add_at(struct problems *p, const char *file, unsigned line, const 
         __attribute__((format(printf, 4, 5)));
 /* All sentences with a newline between them, newly allocated; NULL when out of memory. */
 char *problems_join(const struct problems *p);
+/* For where there is room for one sentence: the first, and how many more there are. NULL: none, or no memory.
+ */
+char *problems_first(const struct problems *p);
 void problems_clear(struct problems *p);
 
 #define _cleanup_words_ _cleanup_(words_clear)

@@ -187,6 +187,19 @@ static void test_errors(void **state)
         }
 }
 
+/* Mistakes of a configuration come a line each, and nothing else that is told has lines. */
+static void test_lines(void **state)
+{
+        struct fake *f = *state;
+
+        f->behaviour = FAKE_ERROR;
+        (void)snprintf(f->error_message, sizeof(f->error_message), "two mistakes:\na:1: \x1bone\na:2: two");
+        (void)snprintf(f->error_name, sizeof(f->error_name), "%s", ERROR_CONFIGURATION);
+        assert_string_equal(run("reload").err, "lockdownctl: two mistakes:\na:1: \\x1bone\na:2: two\n");
+        (void)snprintf(f->error_name, sizeof(f->error_name), "%s", ERROR_FAILED);
+        assert_string_equal(run("reload").err, "lockdownctl: two mistakes:\\na:1: \\x1bone\\na:2: two\n");
+}
+
 static void test_no_daemon(void **state)
 {
         struct fake *f = *state;
@@ -383,6 +396,7 @@ int main(void)
                 TEST(test_calls),
                 TEST(test_status_codes),
                 TEST(test_errors),
+                TEST(test_lines),
                 TEST(test_no_daemon),
                 TEST(test_not_permitted_to_connect),
                 TEST(test_hang_up),

@@ -73,16 +73,21 @@ static void test_many_words(void **data)
 static void test_problems(void **data)
 {
         _cleanup_problems_ struct problems p = {0};
-        _cleanup_free_ char *joined = NULL;
+        _cleanup_free_ char *joined = NULL, *one = NULL, *first = NULL;
 
         (void)data;
+        assert_null(problems_first(&p));
         problems_add(&p, "No such group: %s.", "staf");
+        one = problems_first(&p);
+        assert_string_equal(one, "No such group: staf.");
         problems_add_at(&p, "/etc/x.conf", 12, "%d%% is too much.", 200);
         problems_add_at(&p, NULL, 0, "From a request.");
         assert_int_equal(p.n, 3);
         joined = problems_join(&p);
         assert_string_equal(joined,
                             "No such group: staf.\n/etc/x.conf:12: 200% is too much.\nFrom a request.");
+        first = problems_first(&p);
+        assert_string_equal(first, "No such group: staf. (and 2 more: lockdownd --check lists them)");
 }
 
 int main(void)
