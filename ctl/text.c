@@ -175,6 +175,17 @@ void put_count(FILE *f, uint64_t n, const char *one, const char *many)
         fprintf(f, "%" PRIu64 " %s", n, n == 1 ? one : many);
 }
 
+void put_none_in_force(FILE *f, const struct style *s)
+{
+        if (!s->subject) {
+                fputs("No lockdown is in force", f);
+                return;
+        }
+        fputs("Lockdown ", f);
+        put_safe(f, s->subject);
+        fputs(" is not in force", f);
+}
+
 void put_bytes(FILE *f, uint64_t bytes)
 {
         static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -206,20 +217,25 @@ void put_when(FILE *f, uint64_t usec, const struct style *s)
         put_distance(f, usec, usec > s->now ? usec - s->now : 0, s);
 }
 
-void put_until(FILE *f, const json_t *order, const struct style *s)
+void put_end(FILE *f, const json_t *order, const struct style *s)
 {
         uint64_t until = field_number(order, "until_usec");
 
-        if (until == 0) {
-                fputs("until lifted", f);
-                return;
-        }
-        fputs("until ", f);
         /* The daemon's own count is the one that decides (it does not follow steps of the clock). */
         if (field_number(order, "remaining_usec") > 0)
                 put_distance(f, until, field_number(order, "remaining_usec"), s);
         else
                 put_when(f, until, s);
+}
+
+void put_until(FILE *f, const json_t *order, const struct style *s)
+{
+        if (field_number(order, "until_usec") == 0) {
+                fputs("until lifted", f);
+                return;
+        }
+        fputs("until ", f);
+        put_end(f, order, s);
 }
 
 void put_caller(FILE *f, const json_t *caller)

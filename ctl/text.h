@@ -50,10 +50,14 @@ const json_t *field_array(const json_t *o, const char *key);
 void put_list(FILE *f, const json_t *array, const char *separator);
 /* "1 user", "12 users". */
 void put_count(FILE *f, uint64_t n, const char *one, const char *many);
+/* "Lockdown staff is not in force", or, where nobody asked about one, "No lockdown is in force". */
+void put_none_in_force(FILE *f, const struct style *s);
 /* "88.1 KiB". */
 void put_bytes(FILE *f, uint64_t bytes);
 /* "Wed 2016-11-30 18:00:00 CET, in 7h 59min" or "…, 3min 2s ago". */
 void put_when(FILE *f, uint64_t usec, const struct style *s);
+/* When an order ends that has an end: "Wed 2016-11-30 18:00:00 CET, in 7h 59min". */
+void put_end(FILE *f, const json_t *order, const struct style *s);
 /* How an order ends: "until …, in …", "until lifted". */
 void put_until(FILE *f, const json_t *order, const struct style *s);
 /* "alice (uid 1000)", "uid 1000". */

@@ -254,8 +254,10 @@ int write_verify(FILE *f, const json_t *answer, const struct style *s)
                 put_safe(f, field_text(item, "trial"));
                 fputc('\n', f);
         }
-        if (json_array_size(list) == 0)
-                fputs("No lockdown is in force.\n", f);
+        if (json_array_size(list) == 0) {
+                put_none_in_force(f, s);
+                fputs(".\n", f);
+        }
         return 0;
 }
 
@@ -308,7 +310,7 @@ int write_lift(FILE *f, const json_t *answer, const struct style *s)
         json_array_foreach(others, i, item)
         {
                 put_safe(f, json_string_value(item));
-                fputs(" is not in force: nothing to lift.\n", f);
+                fputs(" is not in force: nothing to lift (lockdownctl status lists what is).\n", f);
         }
         if (json_array_size(lifted) == 0 && json_array_size(others) == 0)
                 fputs("No lockdown is in force: nothing to lift.\n", f);

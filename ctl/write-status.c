@@ -68,7 +68,7 @@ static void write_when(FILE *f, const json_t *order, const struct style *s)
         if (field_number(order, "until_usec") == 0)
                 fputs("not by itself; lockdownctl lift ends it\n", f);
         else {
-                put_until(f, order, s);
+                put_end(f, order, s);
                 fputc('\n', f);
         }
 }
@@ -370,12 +370,9 @@ int write_status(FILE *f, const json_t *answer, const struct style *s)
         json_t *order;
         size_t i;
 
-        if (json_array_size(orders) == 0 && s->subject) {
-                fputs("Lockdown ", f);
-                put_safe(f, s->subject);
-                fputs(" is not in force.\n", f);
-        } else if (json_array_size(orders) == 0) {
-                fputs("No lockdown is in force.\n", f);
+        if (json_array_size(orders) == 0) {
+                put_none_in_force(f, s);
+                fputs(".\n", f);
         }
         json_array_foreach(orders, i, order)
         {

@@ -207,11 +207,12 @@ int write_attempts(FILE *f, const json_t *answer, const struct style *s)
         json_t *profile;
         size_t i;
 
-        if (json_array_size(profiles) == 0)
-                fputs("No lockdown is in force; for one that has ended: lockdownctl attempts ORDER-ID "
-                      "(lockdownctl "
-                      "history shows the ids).\n",
+        if (json_array_size(profiles) == 0) {
+                put_none_in_force(f, s);
+                fputs("; for one that has ended: lockdownctl attempts ORDER-ID (lockdownctl history shows "
+                      "the ids).\n",
                       f);
+        }
         json_array_foreach(profiles, i, profile)
         {
                 int r;

@@ -44,6 +44,7 @@ static const struct sample {
         {"confirm-done", NULL, {.now = NOW}},
         {"verify-trouble", NULL, {.now = NOW}},
         {"verify-none", NULL, {.now = NOW}},
+        {"verify-none", "verify-none-profile", {.now = NOW, .subject = "guests"}},
         {"confirm-not-needed", NULL, {.now = NOW}},
         {"order-dry-run", NULL, {.now = NOW}},
         {"order-doors", NULL, {.now = NOW}},
@@ -65,6 +66,7 @@ static const struct sample {
         {"history-none-kept", NULL, {.now = NOW}},
         {"attempts-two", NULL, {.now = NOW}},
         {"attempts-none", NULL, {.now = NOW}},
+        {"attempts-none", "attempts-none-profile", {.now = NOW, .subject = "guests"}},
         {"explain-refused", NULL, {.now = NOW}},
         {"explain-allowed", NULL, {.now = NOW}},
 };
