@@ -27,6 +27,10 @@ int order_check(const struct arguments *a, char **ret_problem)
                         "configuration says whom and where; give one or the other");
         if (a->from_unit && !profile)
                 return complain(ret_problem, "order --from-unit needs a PROFILE");
+        if (a->everyone && (a->groups.n > 0 || a->users.n > 0))
+                return complain(ret_problem,
+                                "--everyone covers all groups and users already; leave --group and "
+                                "--user out");
         if (!profile && !people)
                 return complain(ret_problem, "say whom: order PROFILE (lockdownctl profiles lists them), or "
                                              "--group GROUP, --user USER, --everyone");

@@ -232,10 +232,14 @@ static size_t check_root(const struct profile *p, struct problems *problems)
         for (size_t i = 0; i < p->users.n && !root; i++)
                 if (is_root(p->users.items[i].text))
                         root = &p->users.items[i];
-        if (root && !p->include_root)
+        if (root && !p->include_root && p->file)
                 problems_add_at(
                         problems, root->file, root->line,
                         "Users= names root, who is never blocked unless IncludeRoot=yes says so, too");
+        if (root && !p->include_root && !p->file)
+                problems_add(problems,
+                             "an ad-hoc order cannot block root: that takes a profile with Users=root "
+                             "and IncludeRoot=yes");
         if (!root && p->include_root)
                 problems_add_at(
                         problems, p->file, p->line,

@@ -124,6 +124,8 @@ static const struct {
         {"order|staff|--allow|none", "a PROFILE does not go with"},
         {"order|staff|--name|x", "a PROFILE does not go with"},
         {"order|staff|--verbose", "--verbose does not go with order but with status"},
+        {"order|--everyone|--group|g", "--everyone covers all groups"},
+        {"order|--everyone|--user|u", "--everyone covers all groups"},
         {"order|--from-unit", "--from-unit needs a PROFILE"},
         {"order|", "is empty"},
         {"order|staff|--reason|Zo\xeb", "no valid UTF-8"},

@@ -80,7 +80,8 @@ static void test_refused(void **state)
                 {"", "alice", "", NULL, true,
                  "profile \"staff\" has Everyone=yes together with Groups= or Users=: use one or the other"},
                 {"", "0", "", NULL, false,
-                 "Users= names root, who is never blocked unless IncludeRoot=yes says so, too"},
+                 "an ad-hoc order cannot block root: that takes a profile with Users=root and "
+                 "IncludeRoot=yes"}, /* it stands in no file */
                 {"a", "", "none internal", NULL, false,
                  "Allow=none cuts off everything and takes no other word besides it"},
                 {"a", "", "0.0.0.0/0", NULL, false,
