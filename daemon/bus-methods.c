@@ -115,6 +115,7 @@ void bus_forget_calls(struct bus *b)
 static char root_name[] = "root"; /* no directory is needed to know this one */
 
 static bool permits(const struct question *q, const char *method);
+static const char *key_for(const char *method);
 
 /* Returns 0 and who called, or refuses, journals, and returns a negative error to be handed back. */
 static int authorise(const struct question *q, sd_bus_message *m, struct caller *ret, sd_bus_error *error)
@@ -130,9 +131,9 @@ static int authorise(const struct question *q, sd_bus_message *m, struct caller 
         bus_tell_refusal(q->bus, peer, method);
         return sd_bus_error_setf(error, ERROR_NOT_PERMITTED,
                                  "you (uid %" PRIu32
-                                 ") have no right to %s: ask an administrator, or be listed in "
-                                 "[Access] of lockdownd.conf",
-                                 peer->uid, method);
+                                 ") have no right to %s: %s in [Access] of lockdownd.conf does not list you; "
+                                 "ask an administrator",
+                                 peer->uid, method, key_for(method));
 }
 
 /* Parsed: now the right to it, and something to answer with. After success the call is the manager's. */
@@ -507,6 +508,18 @@ static bool permits(const struct question *q, const char *method)
                 if (strcmp(methods[i].name, method) == 0)
                         return manager_permits(q->bus->manager, methods[i].right, q->peer);
         return false; /* what stands in no line of the table is nobody's */
+}
+
+/* The key of [Access] that gives the right to it. */
+static const char *key_for(const char *method)
+{
+        static const char *const keys[_RIGHT_MAX] = {
+                [RIGHT_ORDER] = "Order=", [RIGHT_LIFT] = "Lift=", [RIGHT_STATUS] = "Status="};
+
+        for (size_t i = 0; i < ELEMENTSOF(methods); i++)
+                if (strcmp(methods[i].name, method) == 0)
+                        return keys[methods[i].right];
+        return "nothing";
 }
 
 /* The message bus brings the calls of all: who asks too much cannot be made to wait there, as on a connection

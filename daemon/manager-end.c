@@ -93,10 +93,17 @@ void manager_confirm(struct manager *m, const char *profile, const struct caller
         _cleanup_json_ json_t *order = NULL, *warnings = NULL;
         bool waiting;
 
-        if (!l || !l->order) {
+        if (!l) { /* may be an ad-hoc order's: nothing is left of it but its record */
                 operation_fail(&op, ERROR_FAILED,
-                               "%s is not in force: if it waited for being confirmed, that came too late; to "
-                               "order it: lockdownctl order %s",
+                               "no lockdown %s is in force: if it was waiting to be confirmed, this is too "
+                               "late; lockdownctl history lists what has ended",
+                               profile);
+                return;
+        }
+        if (!l->order) {
+                operation_fail(&op, ERROR_FAILED,
+                               "%s is not in force: if it was waiting to be confirmed, this is too late; to "
+                               "order it again: lockdownctl order %s",
                                profile, profile);
                 return;
         }
@@ -139,9 +146,11 @@ static const char *why_not(const struct lockdown *l, const struct order_time *t,
                 return "the end asked for is already past";
         *ret_error = ERROR_FAILED;
         if (l->order->end == END_NEVER)
-                return "it is in force until lifted: there is nothing to extend";
+                return "it holds until it is lifted: there is nothing to extend";
         if (order_end_is_earlier(l->order, t, now))
-                return "that would end it earlier than it ends now; to end it, lift it";
+                return "that is earlier than it ends now, and extend only moves the end later; to end it "
+                       "now: "
+                       "lockdownctl lift";
         return NULL;
 }
 
@@ -156,7 +165,13 @@ void manager_extend(struct manager *m, const char *profile, const struct order_t
         char until[64];
         int r;
 
-        if (!l || !l->order) {
+        if (!l) {
+                operation_fail(&op, ERROR_NO_SUCH_PROFILE,
+                               "there is no profile or order %s; lockdownctl status lists what is in force",
+                               profile);
+                return;
+        }
+        if (!l->order) {
                 operation_fail(&op, ERROR_FAILED, "%s is not in force; to order it: lockdownctl order %s",
                                profile, profile);
                 return;

@@ -121,8 +121,9 @@ static void already_in_force(struct operation *op, struct lockdown *l, const str
         warnings = document ? json_object_get(document, "warnings") : NULL;
         if (warnings && (t->duration || t->until))
                 (void)json_array_append_new(
-                        warnings, json_sprintf("its end stays as it was; to change it: lockdownctl extend %s",
-                                               l->name));
+                        warnings,
+                        json_sprintf("its end stays as it was; to move it later: lockdownctl extend %s",
+                                     l->name));
         if (warnings && confirm_within > 0 && l->order->confirm_until == 0)
                 (void)json_array_append_new(
                         warnings,
@@ -182,17 +183,16 @@ static void on_caller_name(void *userdata, int error, const uint32_t *uids, char
 static void journal_order(const struct order_op *o)
 {
         const struct lockdown *l = o->l;
+        const uint64_t users = idset_count(&l->members.subjects.uids);
         char until[64], whom[32] = "everyone";
 
         if (!lockdown_profile(l)->everyone)
-                (void)snprintf(whom, sizeof(whom), "%" PRIu64 " users",
-                               idset_count(&l->members.subjects.uids));
+                (void)snprintf(whom, sizeof(whom), "%" PRIu64 " %s", users, users == 1 ? "user" : "users");
         audit(AUDIT_ORDERED, LOG_NOTICE, l->order, &o->caller,
-              "%s is in force%s%s: %s, %" PRIu64 " connections cut%s%s", l->name,
-              l->order->end == END_NEVER ? "" : " until ",
-              l->order->end == END_NEVER ? "" : timestamp_format(l->order->until, until, sizeof(until)), whom,
-              o->severed.destroyed, l->order->reason ? ". Reason: " : "",
-              l->order->reason ? l->order->reason : "");
+              "%s is in force until %s: %s, %" PRIu64 " %s cut%s%s", l->name,
+              l->order->end == END_NEVER ? "lifted" : timestamp_format(l->order->until, until, sizeof(until)),
+              whom, o->severed.destroyed, o->severed.destroyed == 1 ? "connection" : "connections",
+              l->order->reason ? ". Reason: " : "", l->order->reason ? l->order->reason : "");
 }
 
 /* Block first; save and tell next. */

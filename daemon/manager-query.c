@@ -270,7 +270,12 @@ void manager_attempts(struct manager *m, const char *profile, manager_done_t don
         int r = a ? collect_attempts(m, a, only) : -ENOMEM;
 
         if (r < 0) {
-                if (r == -ENOENT && only)
+                if (r == -ENOENT && only && !config_nearest(m->config, only))
+                        operation_fail(&op, ERROR_NO_SUCH_PROFILE,
+                                       "there is no profile and no ended order %s; lockdownctl profiles and "
+                                       "lockdownctl history list those there are",
+                                       only);
+                else if (r == -ENOENT && only)
                         unknown(m, &op, only);
                 else
                         operation_fail(&op, ERROR_FAILED, "the attempts could not be read: %s", strerror(-r));

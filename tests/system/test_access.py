@@ -98,6 +98,15 @@ def test_errors_say_what_to_do(lab):
     assert "nosuchgroup" in lab.ctl("order", "--group", "nosuchgroup").stderr
     assert "nosuchuser" in lab.ctl("order", "--user", "nosuchuser").stderr
     assert "lockdownd" in lab.ctl("status", "--socket", "/run/nothing").stderr
+    assert "no profile or order guests" in lab.ctl("extend", "guests", "--for", "1h").stderr
+    assert "lockdownctl order staff" in lab.ctl("extend", "staff", "--for", "1h").stderr
+    late = lab.ctl("confirm", "guests").stderr
+    assert "too late" in late and "order guests" not in late, late  # of an ad-hoc order nobody knows what it was
+    assert "no ended order 0123456789" in lab.ctl("attempts", "0123456789").stderr
+    root = lab.ctl("order", "--user", "root")
+    assert root.returncode == USAGE and "ad-hoc" in root.stderr, root.stderr
+    for verb, key in (("lift", "Lift="), ("order", "Order="), ("verify", "Order="), ("confirm", "Order=")):
+        assert f"{key} in [Access]" in lab.ctl(verb, "staff", who=MALLORY).stderr, verb
     document = lab.json("order", "stafff", codes=(1,))
     assert document["error"]
 
