@@ -8,18 +8,18 @@
 
 const struct option_spec options[_OPTION_MAX] = {
         [OPTION_FOR] = {"for", 0, "DURATION", KIND_DURATION, MEMBER(duration), false,
-                        "end by itself after this long: 8h, 90min, \"1d 12h\""},
+                        "end after this long: 8h, 90min, \"1d 12h\""},
         [OPTION_UNTIL] = {"until", 0, "TIME", KIND_TIME, MEMBER(until), false,
-                          "end by itself then: \"2016-11-30 18:00\", 18:00, \"tomorrow 08:00\""},
+                          "end then: 18:00, \"tomorrow 08:00\", \"2016-11-30 18:00\""},
         [OPTION_REASON] = {"reason", 0, "TEXT", KIND_TEXT, MEMBER(reason), false,
                            "why, for the record and for those who ask"},
         [OPTION_DRY_RUN] = {"dry-run", 0, NULL, KIND_FLAG, MEMBER(dry_run), false,
-                            "change nothing; show whom it covers and the ruleset, as nft(8) reads it"},
+                            "change nothing; show whom it would cover, and the ruleset as nft(8) reads it"},
         [OPTION_CONFIRM_WITHIN] = {"confirm-within", 0, "DURATION", KIND_DURATION, MEMBER(confirm_within),
                                    false,
-                                   "lift it again by itself unless \"lockdownctl confirm\" follows in time"},
+                                   "end it again after this long unless \"lockdownctl confirm\" comes first"},
         [OPTION_YES] = {"yes", 0, NULL, KIND_FLAG, MEMBER(yes), false,
-                        "also if it cuts off your own way in: ends your session, or lets you log in no more"},
+                        "order even what ends your own session or keeps you from logging in again"},
         [OPTION_GROUP] = {"group", 0, "GROUP", KIND_LIST, MEMBER(groups), false,
                           "ad hoc: the members of this group (repeatable)"},
         [OPTION_USER] = {"user", 0, "USER", KIND_LIST, MEMBER(users), false,
@@ -27,7 +27,8 @@ const struct option_spec options[_OPTION_MAX] = {
         [OPTION_EVERYONE] = {"everyone", 0, NULL, KIND_FLAG, MEMBER(everyone), false,
                              "ad hoc: everybody but root"},
         [OPTION_ALLOW] = {"allow", 0, "DESTINATION", KIND_LIST, MEMBER(allow), false,
-                          "ad hoc: stays reachable (repeatable; default: internal): 203.0.113.10:443/tcp"},
+                          "ad hoc: what stays reachable, such as 203.0.113.10:443/tcp (repeatable; default: "
+                          "internal)"},
         [OPTION_NAME] = {"name", 0, "NAME", KIND_TEXT, MEMBER(name), false,
                          "ad hoc: what to call it (default: adhoc, adhoc-2, …)"},
         [OPTION_ALL] = {"all", 0, NULL, KIND_FLAG, MEMBER(all), false, "everything that is in force"},
@@ -36,15 +37,15 @@ const struct option_spec options[_OPTION_MAX] = {
         [OPTION_FROM_UNIT] = {"from-unit", 0, NULL, KIND_FLAG, MEMBER(from_unit), true,
                               "called by lockdown@.service"},
         [OPTION_JSON] = {"json", 0, NULL, KIND_FLAG, MEMBER(json), false,
-                         "one JSON document on standard output, errors too"},
+                         "write one JSON document, also for an error"},
         [OPTION_QUIET] = {"quiet", 'q', NULL, KIND_FLAG, MEMBER(quiet), false,
                           "no text on success; warnings and errors only"},
         [OPTION_NO_PAGER] = {"no-pager", 0, NULL, KIND_FLAG, MEMBER(no_pager), false,
-                             "do not show long output through $PAGER"},
+                             "do not show long output through a pager"},
         [OPTION_SOCKET] = {"socket", 0, "PATH", KIND_TEXT, MEMBER(socket), false,
                            "the daemon's socket (default: $LOCKDOWN_SOCKET or " LOCKDOWN_SOCKET_PATH ")"},
         [OPTION_HELP] = {"help", 'h', NULL, KIND_FLAG, MEMBER(help), false,
-                         "this text; behind a verb: that verb's"},
+                         "this help; with a verb, the help for it"},
         [OPTION_VERSION] = {"version", 0, NULL, KIND_FLAG, MEMBER(version), false, "the version"},
 };
 
@@ -52,15 +53,12 @@ const struct option_spec options[_OPTION_MAX] = {
 
 const struct verb verbs[] = {
         {.name = "order",
-         .synopsis =
-                 {"order PROFILE [--for DURATION | --until TIME] [--reason TEXT] [--confirm-within DURATION] "
-                  "[--yes] "
-                  "[--dry-run]",
-                  "order --group GROUP … --user USER … | --everyone [--allow DESTINATION …] [--name NAME]"},
+         .synopsis = {"order PROFILE [--for DURATION | --until TIME] [OPTION …]",
+                      "order --group GROUP … --user USER … | --everyone [OPTION …]"},
          .summary = "take a profile's people off the internet",
          .description = "Puts a profile into force, or with --group, --user or --everyone an ad-hoc list of "
-                        "people.\nIt holds until it is lifted or ends by itself, also across a reboot. "
-                        "Ordering what is\nalready in force is no error.",
+                        "people. It holds until it is lifted or ends by itself, also across a reboot. "
+                        "Ordering what is already in force is no error.",
          .max_positional = 1,
          .options = TIMES | OPTION_BIT(OPTION_REASON) | OPTION_BIT(OPTION_DRY_RUN) |
                     OPTION_BIT(OPTION_CONFIRM_WITHIN) | OPTION_BIT(OPTION_YES) | OPTION_BIT(OPTION_GROUP) |
@@ -83,7 +81,7 @@ const struct verb verbs[] = {
         {.name = "extend",
          .synopsis = {"extend PROFILE --for DURATION | --until TIME"},
          .summary = "let it end later",
-         .description = "Counts --for from now. To let it end earlier, lift it.",
+         .description = "--for counts from now. The end can only be moved later; to end it now, lift it.",
          .min_positional = 1,
          .max_positional = 1,
          .options = TIMES,
@@ -94,8 +92,7 @@ const struct verb verbs[] = {
         {.name = "confirm",
          .synopsis = {"confirm PROFILE"},
          .summary = "keep what was ordered with --confirm-within",
-         .description =
-                 "Without it such an order ends by itself: for orders that may cut off who gives them.",
+         .description = "An order given with --confirm-within ends by itself unless this follows in time.",
          .min_positional = 1,
          .max_positional = 1,
          .request = confirm_request,
@@ -103,10 +100,9 @@ const struct verb verbs[] = {
          .write_warnings = write_warnings},
         {.name = "verify",
          .synopsis = {"verify [PROFILE]"},
-         .summary = "read back what the kernel holds, and put right what differs",
-         .description =
-                 "lockdownd does this by itself every minute. Exit 0: all of it holds (also: again); 1: it "
-                 "does\nnot; 3: nothing is in force.",
+         .summary = "read back and try what the kernel holds, and put it right",
+         .description = "lockdownd does this by itself every minute. Exit status: 0 everything holds (even "
+                        "if it had to be put right), 1 it does not, 3 nothing is in force.",
          .max_positional = 1,
          .request = verify_request,
          .write = write_verify,
@@ -132,15 +128,17 @@ const struct verb verbs[] = {
         {.name = "attempts",
          .synopsis = {"attempts [PROFILE | ORDER-ID]"},
          .summary = "who tried to get out, and where to",
-         .description = "Lists what was refused: of all that is in force, of one profile, or of a finished "
-                        "order by the\nid that history shows.",
+         .description =
+                 "Lists what was refused: by all that is in force, by one profile, or by an order that "
+                 "has ended, named by the id that history shows.",
          .max_positional = 1,
          .request = attempts_request,
          .write = write_attempts},
         {.name = "explain",
          .synopsis = {"explain USER DESTINATION"},
          .summary = "may this user reach that destination now, and why (not)",
-         .description = "DESTINATION: 203.0.113.7, 203.0.113.7:443, [2001:db8::1]:53/udp (tcp unless given).",
+         .description = "DESTINATION: 203.0.113.7, 203.0.113.7:443 or [2001:db8::1]:53/udp; a port without "
+                        "a protocol means TCP.",
          .min_positional = 2,
          .max_positional = 2,
          .request = explain_request,
@@ -154,8 +152,7 @@ const struct verb verbs[] = {
          .write_warnings = write_warnings},
         {.name = "follow-units",
          .synopsis = {"follow-units"},
-         .summary =
-                 "keep lockdown@NAME.service in step with what is in force (run by lockdownd-units.service)",
+         .summary = "keep lockdown@NAME.service in step (run by lockdownd-units.service)",
          .internal = true,
          .run = follow_units_run},
 };

@@ -212,6 +212,21 @@ static void test_posixly_correct(void **state)
         assert_true(a.dry_run);
 }
 
+/* Each line fits an old terminal. */
+static void assert_fits(const char *text)
+{
+        for (size_t length; *text; text += length + 1) {
+                size_t columns = 0;
+
+                length = strcspn(text, "\n");
+                for (size_t i = 0; i < length; i++)
+                        columns += ((unsigned char)text[i] & 0xc0) != 0x80;
+                if (columns > 80)
+                        fail_msg("%zu columns: %.*s", columns, (int)length, text);
+                assert_int_equal(text[length], '\n');
+        }
+}
+
 /* Every verb has what it needs, and the help names each that is not internal. */
 static void test_tables(void **state)
 {
@@ -222,6 +237,7 @@ static void test_tables(void **state)
         (void)state;
         help_write(f);
         fclose(f);
+        assert_fits(text);
         for (size_t i = 0; i < n_verbs; i++) {
                 const struct verb *v = &verbs[i];
                 char needle[64];
@@ -247,6 +263,7 @@ static void test_verb_help(void **state)
 
                 help_write_verb(f, &verbs[i]);
                 fclose(f);
+                assert_fits(text);
                 for (size_t o = 0; o < _OPTION_MAX; o++) {
                         bool wanted = ((verbs[i].options | OPTIONS_EVERYWHERE) & OPTION_BIT(o)) &&
                                       !options[o].internal;
