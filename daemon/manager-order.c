@@ -180,10 +180,9 @@ static void on_caller_name(void *userdata, int error, const uint32_t *uids, char
         manager_update_status(l->manager);
 }
 
-static void journal_order(const struct order_op *o)
+static void journal_order(const struct order_op *o, uint64_t users)
 {
         const struct lockdown *l = o->l;
-        const uint64_t users = idset_count(&l->members.subjects.uids);
         char until[64], whom[32] = "everyone";
 
         if (!lockdown_profile(l)->everyone)
@@ -217,7 +216,7 @@ static int put_in_force(struct order_op *o)
         order = NULL;        /* L's now */
         lockdown_spare_caller(l, o->caller.pid);
         lockdown_end_sessions(l);
-        journal_order(o);
+        journal_order(o, idset_count(&s.uids));
         if (!l->order->ordered_by.name)
                 (void)resolver_names(l->manager->resolver, &o->caller.uid, 1, RESOLVE_DEADLINE,
                                      on_caller_name, l);

@@ -21,6 +21,20 @@ static void warn(json_t *list, const char *format, ...)
                 (void)json_array_append_new(list, json_string(text));
 }
 
+/* … for another reason than those that have a sentence of their own. */
+static bool blocks_nobody(const struct lockdown *l)
+{
+        const struct subjects *known = &l->members.subjects;
+        _cleanup_subjects_ struct subjects s = {0};
+
+        if (!l->order || !l->have_members || l->members_problem || l->members.empty_groups.n > 0 ||
+            lockdown_profile(l)->everyone)
+                return false;
+        if (idset_count(&known->uids) > idset_count(&known->except_uids) + 1) /* the one may be root */
+                return false;
+        return lockdown_subjects(l, &s) >= 0 && s.uids.n == 0;
+}
+
 json_t *report_warnings(const struct lockdown *l)
 {
         _cleanup_free_ char *clock = lockdown_clock_doubt(l);
@@ -58,6 +72,8 @@ json_t *report_warnings(const struct lockdown *l)
                 warn(list, "%s", clock);
         for (size_t i = 0; i < l->members.empty_groups.n; i++)
                 warn(list, "group %s has no members", l->members.empty_groups.items[i].text);
+        if (blocks_nobody(l))
+                warn(list, "it blocks nobody: whomever its groups and users name is root or excepted");
         if (l->members_problem)
                 warn(list, "%s", l->members_problem);
         if (l->units_problem)

@@ -155,6 +155,15 @@ def test_a_group_without_members_warns(lab):
     assert quick(lab, MALLORY)
 
 
+def test_an_order_for_nobody_warns(lab):
+    """Root is in its own group, and is never blocked."""
+    done = lab.ctl("order", "--group", "root")
+    assert done.returncode == 0 and "blocks nobody" in done.stderr, done.stderr
+    assert "blocks nobody" in lab.do("status")
+    assert ": 0 users, " in lab.entries(LOCKDOWN_PROFILE="adhoc")[-1]["MESSAGE"]
+    assert "blocks nobody" not in lab.ctl("order", "staff").stderr
+
+
 def test_dry_run_changes_nothing(lab):
     wait_for(lambda: all(p["staged"] for p in lab.json("profiles")["profiles"]), PATIENCE, "all to be staged")
     before = lab.ruleset()
