@@ -272,7 +272,7 @@ static int explain_outside(const struct explained_order *o, const struct endpoin
         if (strcmp(b->word, "none") == 0)
                 return say(b, "it is not on this machine, and nothing else is allowed");
         if (allow->n > 1)
-                return say(b, "none of the %zu words of Allow= has it, of which this is the first", allow->n);
+                return say(b, "none of the %zu words of Allow= covers it; the first is named here", allow->n);
         return say(b, "it is not allowed");
 }
 

@@ -27,7 +27,7 @@
 #define LOOP_REST 10000
 
 static const char help[] =
-        "lockdownd [--check]\n"
+        "Usage: lockdownd [--check]\n"
         "\n"
         "Holds the lockdowns of this host: takes listed groups of people off the internet when\n"
         "lockdownctl orders it, until that is lifted or expires. Normally started by systemd.\n"
@@ -50,7 +50,8 @@ enum mode {
         MODE_WRONG,
 };
 
-static enum mode parse_arguments(int argc, char **argv)
+/* RET_WRONG: the first word that is none of ours, with MODE_WRONG. */
+static enum mode parse_arguments(int argc, char **argv, const char **ret_wrong)
 {
         static const struct option options[] = {
                 {"check", no_argument, NULL, MODE_CHECK},
@@ -64,9 +65,19 @@ static enum mode parse_arguments(int argc, char **argv)
         enum mode mode = MODE_DAEMON;
         int c;
 
+        opterr = 0; /* told in our words */
         while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0)
-                mode = c == '?' ? MODE_WRONG : mode == MODE_WRONG ? mode : (enum mode)c;
-        return optind < argc && mode != MODE_RELAY && mode != MODE_TRIAL ? MODE_WRONG : mode;
+                if (c == '?') {
+                        *ret_wrong = argv[optind - 1];
+                        return MODE_WRONG;
+                } else {
+                        mode = (enum mode)c;
+                }
+        if (optind < argc && mode != MODE_RELAY && mode != MODE_TRIAL) {
+                *ret_wrong = argv[optind];
+                return MODE_WRONG;
+        }
+        return mode;
 }
 
 /* systemd says where; several directories would be separated by colons, we ask for one each. */
@@ -250,12 +261,13 @@ int main(int argc, char **argv)
 {
         static const char self[] = "/proc/self/exe";
         char executable[PATH_MAX];
+        const char *wrong = NULL;
         ssize_t n = readlink(self, executable, sizeof(executable) - 1);
 
         /* by name, so that a worker started after an upgrade is the new one; the link itself if it cannot be
          * read */
         executable[n > 0 ? n : 0] = '\0';
-        switch (parse_arguments(argc, argv)) {
+        switch (parse_arguments(argc, argv, &wrong)) {
         case MODE_DAEMON:
                 return run(n > 0 ? executable : self);
         case MODE_CHECK:
@@ -274,7 +286,7 @@ int main(int argc, char **argv)
                 puts("lockdownd " VERSION);
                 return EXIT_SUCCESS;
         default:
-                fputs("lockdownd: wrong usage; see lockdownd --help\n", stderr);
+                fprintf(stderr, "lockdownd: there is no option '%s'; lockdownd --help lists them\n", wrong);
                 return 2;
         }
 }

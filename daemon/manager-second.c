@@ -241,8 +241,8 @@ void manager_second_open(struct manager *m)
         no_sender = second_lock_no_sender(m->second);
         if (no_sender)
                 audit_log(LOG_NOTICE,
-                          "the second lock judges packets, but not who sends through a socket that somebody "
-                          "else made: %s",
+                          "the second lock judges packets, but cannot judge who sends through a socket that "
+                          "somebody else made: %s",
                           no_sender);
 }
 

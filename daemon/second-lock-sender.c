@@ -19,8 +19,8 @@ int sender_load(struct lock_programs *p, char **ret_why)
         int r = lock_programs_load_sender(p);
 
         if (r < 0)
-                *ret_why = sentence("this kernel does not take its programs; Linux 6.0 and later with "
-                                    "CONFIG_BPF_LSM do",
+                *ret_why = sentence("the kernel refuses its programs, which need Linux 6.0 or later with "
+                                    "CONFIG_BPF_LSM",
                                     r);
         return r;
 }

@@ -118,6 +118,10 @@ def test_no_daemon_no_root(lab, labs):
     os.makedirs(other.path("run/lockdownd"), exist_ok=True)
     done = other.host.run([other.lockdownd], who=MALLORY, env=other.environment())
     assert done.returncode != 0 and "root" in done.stderr, done.stderr
+    for wrong in ("--chek", "-c", "staff"):
+        done = other.host.run([other.lockdownd, wrong], env=other.environment())
+        assert done.returncode == USAGE and f"no option '{wrong}'" in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def _connect(channel, path, number):
