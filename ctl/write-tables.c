@@ -57,6 +57,16 @@ static void write_problems(FILE *f, const json_t *profiles, const struct style *
         }
 }
 
+/* What is listed is then not what the files say. */
+static void write_configuration_problem(FILE *f, const json_t *answer, const struct style *s)
+{
+        if (!field_text(answer, "problem"))
+                return;
+        fprintf(f, "%sThe configuration on disk is not in force: ", style_colour(s, COLOUR_WARN));
+        put_safe(f, field_text(answer, "problem"));
+        fprintf(f, "%s\n", style_colour(s, COLOUR_NONE));
+}
+
 int write_profiles(FILE *f, const json_t *answer, const struct style *s)
 {
         static const struct column columns[] = {
@@ -75,12 +85,14 @@ int write_profiles(FILE *f, const json_t *answer, const struct style *s)
 
         if (json_array_size(profiles) == 0) {
                 fputs("No profile is configured: see lockdownd.conf(5), or order ad hoc with --group.\n", f);
+                write_configuration_problem(f, answer, s);
                 return 0;
         }
         r = table_write(f, columns, ELEMENTSOF(columns), profiles, s);
         if (r < 0)
                 return r;
         write_problems(f, profiles, s);
+        write_configuration_problem(f, answer, s);
         return 0;
 }
 

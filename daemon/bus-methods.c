@@ -131,7 +131,7 @@ static int authorise(const struct question *q, sd_bus_message *m, struct caller 
         bus_tell_refusal(q->bus, peer, method);
         return sd_bus_error_setf(error, ERROR_NOT_PERMITTED,
                                  "you (uid %" PRIu32
-                                 ") have no right to %s: %s in [Access] of lockdownd.conf does not list you; "
+                                 ") have no right to %s, which %s in [Access] of lockdownd.conf gives: "
                                  "ask an administrator",
                                  peer->uid, method, key_for(method));
 }

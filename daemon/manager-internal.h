@@ -14,6 +14,7 @@
 #include "namespaces.h"
 #include "nft-watch.h"
 #include "nft.h"
+#include "operation.h"
 #include "resolver.h"
 #include "second-lock.h"
 #include "sessions.h"
@@ -186,6 +187,8 @@ const struct profile *lockdown_profile(const struct lockdown *l);
 /* Tells the bus (signal Changed) and systemd (status text), in the next turn of the loop: whoever brought it
  * about has his answer first. STATE is a constant. */
 void manager_notify(struct manager *m, const char *profile, const char *state);
+/* The answer to a NAME that is none of a profile's. */
+void manager_no_such_profile(const struct manager *m, const struct operation *op, const char *name);
 void manager_update_status(struct manager *m);
 /* Replaces *WHERE by a formatted sentence (NULL format: by NULL). */
 void set_problem(char **where, const char *format, ...) __attribute__((format(printf, 2, 3)));

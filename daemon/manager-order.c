@@ -474,18 +474,6 @@ static void order_begin(struct lockdown *l, const struct order_request *request,
                 confirm_membership(o);
 }
 
-static void no_such_profile(struct manager *m, struct operation *op, const char *name)
-{
-        const char *nearest = config_nearest(m->config, name);
-
-        if (nearest)
-                operation_fail(op, ERROR_NO_SUCH_PROFILE, "there is no profile %s; did you mean %s?", name,
-                               nearest);
-        else
-                operation_fail(op, ERROR_NO_SUCH_PROFILE,
-                               "there is no profile %s; lockdownctl profiles lists those configured", name);
-}
-
 static bool taken(const struct manager *m, const char *name)
 {
         return manager_find(m, name) || config_find(m->config, name);
@@ -544,7 +532,7 @@ void manager_order(struct manager *m, const struct order_request *request, const
         }
         l = manager_find(m, request->profile);
         if (!l || (!l->configured && !l->order))
-                no_such_profile(m, &op, request->profile);
+                manager_no_such_profile(m, &op, request->profile);
         else if (l->order && !request->dry_run)
                 already_in_force(&op, l, &request->time, request->confirm_within);
         else

@@ -7,14 +7,21 @@
 #include <inttypes.h>
 #include <string.h>
 
-static void unknown(struct manager *m, const struct operation *op, const char *name)
+void manager_no_such_profile(const struct manager *m, const struct operation *op, const char *name)
 {
         const char *nearest = config_nearest(m->config, name);
 
-        operation_fail(op, ERROR_NO_SUCH_PROFILE, "there is no profile %s%s%s%s", name,
-                       nearest ? "; did you mean " : "",
-                       nearest ? nearest : "; lockdownctl profiles lists those configured",
-                       nearest ? "?" : "");
+        if (nearest)
+                operation_fail(op, ERROR_NO_SUCH_PROFILE, "there is no profile %s; did you mean %s?", name,
+                               nearest);
+        else if (m->config_problem)
+                operation_fail(op, ERROR_NO_SUCH_PROFILE,
+                               "there is no profile %s in the configuration in force; the one on disk has "
+                               "mistakes: %s",
+                               name, m->config_problem);
+        else
+                operation_fail(op, ERROR_NO_SUCH_PROFILE,
+                               "there is no profile %s; lockdownctl profiles lists those configured", name);
 }
 
 /* ---- status ---- */
@@ -118,7 +125,7 @@ void manager_status(struct manager *m, const char *profile, bool names, manager_
         const char *only = profile && profile[0] ? profile : NULL;
 
         if (only && !manager_find(m, only)) {
-                unknown(m, &op, only);
+                manager_no_such_profile(m, &op, only);
                 return;
         }
         if (names && ask_status_names(m, only, &op) >= 0)
@@ -276,7 +283,7 @@ void manager_attempts(struct manager *m, const char *profile, manager_done_t don
                                        "lockdownctl history list those there are",
                                        only);
                 else if (r == -ENOENT && only)
-                        unknown(m, &op, only);
+                        manager_no_such_profile(m, &op, only);
                 else
                         operation_fail(&op, ERROR_FAILED, "the attempts could not be read: %s", strerror(-r));
                 if (a)

@@ -211,10 +211,10 @@ static json_t *unsaved_sentence(const struct unsaved_end *u)
 
         return json_sprintf(
                 u->order_saved
-                        ? "what %s refused until it ended (%s) could not be saved to its record: %s; it is "
+                        ? "what %s refused until it ended (%s) could not be saved to its record: %s; this is "
                           "tried again every few seconds"
-                        : "%s would come back after a reboot, that it ended (%s) could not be saved: %s; "
-                          "it is tried again every few seconds",
+                        : "%s would come back after a reboot: that it has ended (%s) could not be saved: %s; "
+                          "this is tried again every few seconds",
                 u->order->profile->name, timestamp_format(u->order->ended_at, ended, sizeof(ended)),
                 strerror(-u->error));
 }

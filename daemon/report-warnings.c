@@ -47,7 +47,7 @@ json_t *report_warnings(const struct lockdown *l)
                 warn(list, "the kernel does not hold what it should: %s", l->kernel_problem);
         if (l->ends_as != ORDER_ACTIVE)
                 warn(list,
-                     "this order had ended, but its block could not be removed; it is tried again every "
+                     "this order has ended, but its block could not be removed; this is tried again every "
                      "few seconds");
         if (l->second_problem)
                 warn(list, "the second lock is not in place as it should be: %s", l->second_problem);
@@ -64,10 +64,11 @@ json_t *report_warnings(const struct lockdown *l)
                 warn(list, "what packet sockets write is not refused at every device: %s", l->frames_problem);
         if (l->save_problem)
                 warn(list,
-                     "this order will not survive a reboot, it could not be saved since %s: %s; it is tried "
-                     "again every few "
-                     "seconds",
-                     timestamp_format(l->unsaved_since, since, sizeof(since)), l->save_problem);
+                     "this order will not survive a reboot: it could not be saved since %s in %s (%s); this "
+                     "is "
+                     "tried again every few seconds",
+                     timestamp_format(l->unsaved_since, since, sizeof(since)), l->manager->state_dir,
+                     l->save_problem);
         if (clock)
                 warn(list, "%s", clock);
         for (size_t i = 0; i < l->members.empty_groups.n; i++)
@@ -108,7 +109,7 @@ json_t *report_daemon_warnings(const struct manager *m)
                 warn(list, "%s", m->damage.items[i]);
         if (m->orders_problem)
                 warn(list,
-                     "saved orders could not be read, and may NOT be in force: %s. It is tried again every "
+                     "saved orders could not be read, and may NOT be in force: %s; this is tried again every "
                      "few seconds",
                      m->orders_problem);
         if (!nft_owns_tables(m->nft))

@@ -402,6 +402,7 @@ json_t *report_profiles(struct manager *m)
                     json_array_append_new(list, profile_json(m->lockdowns[i])) < 0)
                         b.failed = true;
         put(&b, "profiles", list);
+        put_optional(&b, "problem", m->config_problem);
         return finish(&b);
 }
 

@@ -61,7 +61,7 @@ def test_an_order_blocks_and_is_saved_later(own, disk):
     disk.fill()
     done = own.ctl("order", "staff", "--for", "30min")
     assert done.returncode == 0, done.stderr
-    assert "will not survive a reboot, it could not be saved since" in done.stdout + done.stderr
+    assert "will not survive a reboot: it could not be saved since" in done.stdout + done.stderr
     checks.assert_blocked(own, ALICE)
     order = own.orders()["staff"]
     assert order["saved"] is False and order["save_error"] == "No space left on device"

@@ -145,6 +145,8 @@ def test_a_reload_with_a_mistake_keeps_what_is_in_force(lab, wrong, says):
         assert check.returncode != 0 and says in check.stderr, check.stderr
         checks.assert_blocked(lab, ALICE, ("tcp", "udp"))
         assert "not in force" in lab.do("status")  # and status says that the files are not what is in force
+        assert "not in force" in lab.do("profiles")
+        assert "has mistakes" in lab.ctl("order", "guests").stderr  # where a profile may be missing because of one
         assert "\\n" not in done.stderr + lab.do("status")  # a line for each mistake, and status has the first
     finally:
         lab.configure(CONFIGURATION)

@@ -60,6 +60,7 @@ static const struct sample {
         {"profiles-two", NULL, {.now = NOW}},
         {"profiles-two", "profiles-two-narrow", {.now = NOW, .width = 90}},
         {"profiles-none", NULL, {.now = NOW}},
+        {"profiles-mistakes", NULL, {.now = NOW}},
         {"history-two", NULL, {.now = NOW}},
         {"history-none", NULL, {.now = NOW}},
         {"history-pruned", NULL, {.now = NOW}},
