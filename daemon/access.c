@@ -14,7 +14,7 @@ static int add_uid(struct access_list *l, uint32_t uid)
         return 0;
 }
 
-/* One word: "*", "root", "@group" or a user. */
+/* One word: "*", "root" (who is in the list already), "@group" or a user. */
 static int prepare_word(const struct word *w, struct access_list *l, struct words *users,
                         struct words *groups)
 {
@@ -22,8 +22,8 @@ static int prepare_word(const struct word *w, struct access_list *l, struct word
                 l->everybody = true;
                 return 0;
         }
-        if (strcmp(w->text, "root") == 0) /* known without a directory: root must get in at any hour */
-                return add_uid(l, 0);
+        if (strcmp(w->text, "root") == 0)
+                return 0;
         if (w->text[0] == '@')
                 return words_add(groups, w->text + 1, w->file, w->line);
         return words_add(users, w->text, w->file, w->line);
@@ -34,7 +34,7 @@ int access_prepare(const struct words *configured, struct access_list *ret, stru
 {
         struct access_list l = {0};
         struct words users = {0}, groups = {0};
-        int r = 0;
+        int r = add_uid(&l, 0); /* without a directory, and without a word: root must get in at any hour */
 
         for (size_t i = 0; i < configured->n && r >= 0; i++)
                 r = prepare_word(&configured->items[i], &l, &users, &groups);

@@ -31,7 +31,8 @@ struct peer {
 };
 
 /* Splits the words of one right into those the databases must resolve (groups without the '@') and what needs
- * no look-up: "*", "root", numbers. Either list may come out empty. Returns 0 or -ENOMEM. */
+ * no look-up: "*" and root, who has every right whether he is named or not. Either list may come out empty.
+ * Returns 0 or -ENOMEM. */
 int access_prepare(const struct words *configured, struct access_list *ret, struct words *ret_users,
                    struct words *ret_groups);
 /* Adds what the databases said. Returns 0 or -ENOMEM. */

@@ -345,7 +345,7 @@ static int refresh_right(struct manager *m, enum right right, const struct words
                 return 0;
         }
         /* root does not wait for a directory */
-        if (r >= 0 && access_unknown(&m->access[right]) && idset_contains(&q->list.uids, 0)) {
+        if (r >= 0 && access_unknown(&m->access[right])) {
                 r = idset_copy(&q->list.uids, &m->access[right].uids);
                 m->access[right].everybody = q->list.everybody;
         }

@@ -75,6 +75,21 @@ def test_status_for_some_only(lab):
         lab.do("reload")
 
 
+def test_root_may_whoever_else_is_named(lab):
+    """The units order and lift as root, and follow what is in force as root."""
+    lab.configure("[Access]\nOrder=oper\nLift=oper\nStatus=oper\n[Profile staff]\nGroups=staff\n")
+    try:
+        lab.do("reload")
+        assert _code(lab, "order", "staff", who=OPERATOR) == DONE
+        assert _code(lab, "status") == DONE and _code(lab, "status", who=MALLORY) == DENIED
+        assert _code(lab, "lift", "staff", who=MALLORY) == DENIED
+        assert _code(lab, "lift", "staff") == DONE
+    finally:
+        lab.configure("[Access]\nOrder=root @lockdown\nLift=root @lockdown\nStatus=*\n"
+                      "[Profile staff]\nGroups=staff\n")
+        lab.do("reload")
+
+
 def test_exit_codes(lab):
     assert _code(lab, "status") == NONE
     assert _code(lab, "order", "staff") == DONE

@@ -50,6 +50,20 @@ static void nobody_by_default(void **state)
         assert_false(access_allows(&l, &root));
 }
 
+/* A list that names others must not leave nobody who could lift: root starts the units, and corrects the
+ * file. */
+static void root_always(void **state)
+{
+        _cleanup_words_ struct words configured = words_of("alice"), users = {0}, groups = {0};
+        struct access_list l = {0};
+
+        (void)state;
+        assert_int_equal(access_prepare(&configured, &l, &users, &groups), 0);
+        assert_true(access_allows(&l, &(struct peer){.uid = 0}));
+        assert_false(access_allows(&l, &(struct peer){.uid = 1}));
+        access_clear(&l);
+}
+
 static void star_is_everybody(void **state)
 {
         _cleanup_words_ struct words configured = words_of("*"), users = {0}, groups = {0};
@@ -89,6 +103,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(splits_what_needs_a_look_up),
                 cmocka_unit_test(nobody_by_default),
+                cmocka_unit_test(root_always),
                 cmocka_unit_test(star_is_everybody),
                 cmocka_unit_test(group_by_process_or_database),
         };
