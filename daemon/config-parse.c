@@ -207,7 +207,7 @@ static void parse_keep_size(struct loader *l, const struct key *key, void *membe
 
         if (*value && !is_unbounded(value) && !read_amount(value, "KMGT", &n))
                 problem(l,
-                        "%s= expects bytes, with K, M or G behind the number for more, or infinity, not "
+                        "%s= expects bytes, a number with K, M, G or T, or infinity, not "
                         "\"%s\"",
                         key->name, value);
         else

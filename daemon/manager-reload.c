@@ -37,7 +37,8 @@ static void retire(struct manager *m, const struct config *c, struct problems *c
                         continue;
                 l->configured = false;
                 if (l->order) { /* only a lift or its expiry ends an order */
-                        say(changed, l->name, "not configured any more, but in force until it is lifted");
+                        say(changed, l->name,
+                            "not configured any more, but in force until it is lifted or expires");
                         continue;
                 }
                 say(changed, l->name, "removed");

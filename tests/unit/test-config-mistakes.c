@@ -70,12 +70,12 @@ static void test_mistakes_one_by_one(void **state)
                 {"[Record]\nKeepOrders=99999999999999999999\n",
                  "lockdownd.conf:2: KeepOrders= expects a number of orders, 1 or more, or infinity, not "
                  "\"99999999999999999999\""},
-                {"[Record]\nKeepSize=1GB\n", "lockdownd.conf:2: KeepSize= expects bytes, with K, M or G "
-                                             "behind the number for more, or infinity, "
-                                             "not \"1GB\""},
-                {"[Record]\nKeepSize=99999999999T\n", "lockdownd.conf:2: KeepSize= expects bytes, with K, M "
-                                                      "or G behind the number for more, or infinity, "
-                                                      "not \"99999999999T\""},
+                {"[Record]\nKeepSize=1GB\n",
+                 "lockdownd.conf:2: KeepSize= expects bytes, a number with K, M, G or T, "
+                 "or infinity, not \"1GB\""},
+                {"[Record]\nKeepSize=99999999999T\n",
+                 "lockdownd.conf:2: KeepSize= expects bytes, a number with K, M, G or T, "
+                 "or infinity, not \"99999999999T\""},
                 {"[Record]\nKeepOrder=5\n",
                  "lockdownd.conf:2: unknown key KeepOrder= in [Record]; did you mean KeepOrders=?"},
                 {"[Access]\nKeepSize=1G\n",
