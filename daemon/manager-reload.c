@@ -213,8 +213,8 @@ static void finish_reload(struct reload_op *o)
                         membership_clear(&members[i]);
                 free(members);
         }
-        audit(AUDIT_RELOADED, LOG_NOTICE, NULL, &o->caller,
-              "the configuration was reloaded: %zu profiles changed", changed.n);
+        audit(AUDIT_RELOADED, LOG_NOTICE, NULL, &o->caller, "the configuration was reloaded: %zu %s",
+              changed.n, changed.n == 1 ? "change" : "changes");
         warn_who_leaves(o);
         document = json_pack("{s:b,s:o,s:o}", "reloaded", 1, "changed", sentences(&changed), "warnings",
                              sentences(&o->warnings));

@@ -124,6 +124,7 @@ const struct profile *lockdown_profile(const struct lockdown *l)
 
 static void describe(struct lockdown *l, FILE *f)
 {
+        const uint64_t users = idset_count(&l->members.subjects.uids);
         uint64_t packets, bytes;
         char until[64], span[64];
         struct now now;
@@ -133,7 +134,7 @@ static void describe(struct lockdown *l, FILE *f)
         if (lockdown_profile(l)->everyone)
                 fputs("everyone", f);
         else
-                fprintf(f, "%" PRIu64 " users", idset_count(&l->members.subjects.uids));
+                fprintf(f, "%" PRIu64 " %s", users, users == 1 ? "user" : "users");
         if (l->order->end == END_NEVER)
                 fputs(" until lifted", f);
         else

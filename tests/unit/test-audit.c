@@ -433,6 +433,27 @@ static char *read_catalog(void)
         return text;
 }
 
+/* journalctl -x would show the name of a field that an entry has not. */
+static void test_catalog_fields(void **state)
+{
+        static const char *const always[] = {"@LOCKDOWN_PROFILE@", "@LOCKDOWN_ORDER_ID@",
+                                             "@LOCKDOWN_SEVERED@", "@LOCKDOWN_REFUSED@",
+                                             "@LOCKDOWN_CALLER_UID@"};
+        _cleanup_free_ char *text = read_catalog();
+        size_t n = 0;
+
+        (void)state;
+        for (const char *at = text; (at = strstr(at, "@LOCKDOWN_")); at++, n++) {
+                bool known = false;
+
+                for (size_t i = 0; i < ELEMENTSOF(always); i++)
+                        known |= strncmp(at, always[i], strlen(always[i])) == 0;
+                if (!known)
+                        fail_msg("not every entry has %.30s", at);
+        }
+        assert_true(n > 0);
+}
+
 /* Every event has an id of its own, and the catalog explains each and no other. */
 static void test_catalog(void **state)
 {
@@ -473,6 +494,7 @@ int main(void)
                 WITH_STDERR(test_the_loop_delivers_what_waits),
                 WITH_STDERR(test_stderr_that_is_not_read),
                 cmocka_unit_test(test_catalog),
+                cmocka_unit_test(test_catalog_fields),
         };
 
         return cmocka_run_group_tests_name("audit", tests, NULL, NULL);
