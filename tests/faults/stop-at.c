@@ -269,8 +269,8 @@ static bool on_stop(struct job *j, pid_t thread, int status)
         return false;
 }
 
-/* 0: the call was reached; 1: it was not. A call that was put off gets its ERROR first, or it would return one
- * that no kernel does (ENOSYS). */
+/* 0: the call was reached; 1: it was not. A call that was put off gets its ERROR first, or it would return
+ * one that no kernel does (ENOSYS). */
 static int follow(struct job *j)
 {
         while (!told_to_end || j->failing) {
