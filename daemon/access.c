@@ -14,6 +14,14 @@ static int add_uid(struct access_list *l, uint32_t uid)
         return 0;
 }
 
+const char *access_key(enum right right)
+{
+        static const char *const keys[_RIGHT_MAX] = {
+                [RIGHT_ORDER] = "Order", [RIGHT_LIFT] = "Lift", [RIGHT_STATUS] = "Status"};
+
+        return keys[right];
+}
+
 /* One word: "*", "root" (who is in the list already), "@group" or a user. */
 static int prepare_word(const struct word *w, struct access_list *l, struct words *users,
                         struct words *groups)

@@ -30,6 +30,8 @@ struct peer {
         size_t n_gids;
 };
 
+/* The key of [Access] that gives it: "Order". */
+const char *access_key(enum right right);
 /* Splits the words of one right into those the databases must resolve (groups without the '@') and what needs
  * no look-up: "*" and root, who has every right whether he is named or not. Either list may come out empty.
  * Returns 0 or -ENOMEM. */

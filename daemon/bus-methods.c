@@ -131,7 +131,7 @@ static int authorise(const struct question *q, sd_bus_message *m, struct caller 
         bus_tell_refusal(q->bus, peer, method);
         return sd_bus_error_setf(error, ERROR_NOT_PERMITTED,
                                  "you (uid %" PRIu32
-                                 ") have no right to %s, which %s in [Access] of lockdownd.conf gives: "
+                                 ") have no right to %s, which %s= in [Access] of lockdownd.conf gives: "
                                  "ask an administrator",
                                  peer->uid, method, key_for(method));
 }
@@ -513,12 +513,9 @@ static bool permits(const struct question *q, const char *method)
 /* The key of [Access] that gives the right to it. */
 static const char *key_for(const char *method)
 {
-        static const char *const keys[_RIGHT_MAX] = {
-                [RIGHT_ORDER] = "Order=", [RIGHT_LIFT] = "Lift=", [RIGHT_STATUS] = "Status="};
-
         for (size_t i = 0; i < ELEMENTSOF(methods); i++)
                 if (strcmp(methods[i].name, method) == 0)
-                        return keys[methods[i].right];
+                        return access_key(methods[i].right);
         return "nothing";
 }
 

@@ -35,6 +35,8 @@
 #define REFRESH_INTERVAL (5 * USEC_PER_MINUTE)
 /* What the kernel or the disk refused is tried again this often. */
 #define RETRY_INTERVAL (10 * USEC_PER_SEC)
+/* … and what the directory did not answer so soon at first, then later each time, up to REFRESH_INTERVAL. */
+#define AGAIN_FIRST (5 * USEC_PER_SEC)
 #define SEVER_ROUNDS 32
 #define SEVER_TRIES 3
 /* Everybody may ask for the status: other namespaces are not looked at again sooner than this. */
@@ -55,6 +57,11 @@ struct tampering {
         uint64_t told_at, told; /* boot clock; how many of TIMES are in the journal */
 };
 
+/* When it is asked again what was not answered: the monotonic clock; 0: it was. */
+struct again {
+        uint64_t at, pause;
+};
+
 /* One table: a configured profile, or the plan of an ad-hoc or recovered order. */
 struct lockdown {
         struct manager *manager;
@@ -72,6 +79,7 @@ struct lockdown {
         uint64_t fingerprint;  /* of the account files when the last look-up began */
         bool refreshing;       /* a look-up is under way */
         bool refresh_again;    /* something changed since it began */
+        struct again ask_again;
         struct waiter *waiters;
 
         struct unit_cgroups units; /* what Services= means at the moment */
@@ -161,6 +169,8 @@ struct manager {
         char *config_problem;     /* the files on disk are not what is in force, and why */
         struct access_list access[_RIGHT_MAX];
         struct access_query *access_queries[_RIGHT_MAX]; /* being looked up, or NULL */
+        char *access_problems[_RIGHT_MAX];               /* what of it is not known, or NULL */
+        struct again access_again[_RIGHT_MAX];
 
         struct lockdown **lockdowns; /* sorted by name */
         size_t n_lockdowns;
@@ -217,8 +227,16 @@ void lockdown_free_waiters(struct lockdown *l); /* each is called with -ECANCELE
 /* Is what is known of L's people possibly out of date at this moment? */
 bool lockdown_stale(const struct lockdown *l);
 void manager_refresh_all(struct manager *m);
+void again_later(struct again *a);
+bool again_due(const struct again *a);
+/* Of all that the directory did not answer, what is due. */
+void manager_ask_again(struct manager *m);
+
+/* ---- manager-access.c ---- */
 void manager_refresh_access(struct manager *m);
+void manager_ask_access_again(struct manager *m); /* the rights that are due */
 void manager_cancel_access(struct manager *m);
+void manager_forget_access(struct manager *m); /* for good */
 
 /* ---- manager-repair.c ---- */
 /* Somebody changed tables of ours: what is in force and differs is put right. */
@@ -432,7 +450,7 @@ void manager_finish_ends(struct manager *m);
 /* ---- manager-reload.c ---- */
 /* Makes the configured profiles be those of C (taken over); what is in force follows. MEMBERS: what the
  * directory said about each profile of C, moved out where it is known (as_of != 0); may be NULL. CHANGED (may
- * be NULL): a sentence per difference. */
+ * be NULL): a sentence per difference. The directory is asked anew by the caller. */
 void manager_apply_config(struct manager *m, struct config *c, struct membership *members,
                           struct problems *changed);
 

@@ -82,11 +82,27 @@ static void explain_degraded(struct lockdown *l, const struct membership *answer
                 set_problem(&l->members_problem, NULL);
 }
 
-/* A group that was there and is not any more may just be a directory that is not up: when in doubt, whoever
- * was covered stays covered. */
-static bool degraded(const struct membership *answer)
+/* ---- asking again what was not answered ---- */
+
+void again_later(struct again *a)
 {
-        return answer->unresolved.n > 0 || answer->missing_groups.n > 0 || answer->missing_users.n > 0;
+        a->pause = a->pause == 0                     ? AGAIN_FIRST
+                   : a->pause < REFRESH_INTERVAL / 2 ? 2 * a->pause
+                                                     : REFRESH_INTERVAL;
+        a->at = clock_monotonic() + a->pause;
+}
+
+bool again_due(const struct again *a)
+{
+        return a->at > 0 && clock_monotonic() >= a->at;
+}
+
+void manager_ask_again(struct manager *m)
+{
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (again_due(&m->lockdowns[i]->ask_again) && !m->lockdowns[i]->refreshing)
+                        lockdown_refresh(m->lockdowns[i], NULL, NULL);
+        manager_ask_access_again(m);
 }
 
 static int merge_answer(struct lockdown *l, struct membership *answer)
@@ -95,7 +111,7 @@ static int merge_answer(struct lockdown *l, struct membership *answer)
         int r;
 
         explain_degraded(l, answer);
-        if (!degraded(answer) || !l->have_members) {
+        if (!membership_degraded(answer) || !l->have_members) {
                 membership_clear(&l->members);
                 l->members = *answer;
                 *answer = (struct membership){0};
@@ -167,19 +183,33 @@ static int apply(struct lockdown *l, struct membership *answer)
 
 static void ask(struct lockdown *l);
 
+/* Told once, however often it is asked again. */
+static void not_answered(struct lockdown *l, int error)
+{
+        _cleanup_free_ char *before = TAKE_PTR(l->members_problem);
+
+        set_problem(&l->members_problem, "the directory did not answer (%s)%s", resolver_explain(error),
+                    l->have_members ? "; the people known before stay covered" : "");
+        if (!before || !l->members_problem || strcmp(before, l->members_problem) != 0)
+                audit_log(LOG_WARNING, "%s: %s", l->name,
+                          l->members_problem ? l->members_problem : NO_MEMORY);
+}
+
 static void on_members(void *userdata, int error, struct membership *answer)
 {
         struct lockdown *l = userdata;
+        const bool whole = error >= 0 && !membership_degraded(answer);
         struct waiter *list;
 
         l->refreshing = false;
-        if (error < 0) {
-                set_problem(&l->members_problem, "the directory did not answer (%s)%s",
-                            resolver_explain(error),
-                            l->have_members ? "; the people known before stay covered" : "");
-                audit_log(LOG_WARNING, "%s: %s", l->name, l->members_problem);
-        } else
+        if (error < 0)
+                not_answered(l, error);
+        else
                 error = apply(l, answer);
+        if (whole && error >= 0)
+                l->ask_again = (struct again){0};
+        else
+                again_later(&l->ask_again);
         if (l->refresh_again) { /* whoever waits, waits for what is true now */
                 l->refresh_again = false;
                 ask(l);
@@ -233,6 +263,7 @@ static void ask(struct lockdown *l)
                 struct waiter *list = TAKE_PTR(l->waiters);
 
                 set_problem(&l->members_problem, "the directory could not be asked: %s", strerror(-r));
+                again_later(&l->ask_again);
                 call_waiters(l, list, r);
                 return;
         }
@@ -260,120 +291,4 @@ void manager_refresh_all(struct manager *m)
 {
         for (size_t i = 0; i < m->n_lockdowns; i++)
                 lockdown_refresh(m->lockdowns[i], NULL, NULL);
-}
-
-/* ---- who may order, lift, look ---- */
-
-struct access_query {
-        struct manager *manager;
-        enum right right;
-        struct access_list list; /* so far */
-};
-
-static void access_query_drop(struct manager *m, enum right right)
-{
-        struct access_query *q = m->access_queries[right];
-
-        if (!q)
-                return;
-        m->access_queries[right] = NULL;
-        resolver_cancel(m->resolver, q);
-        access_clear(&q->list);
-        free(q);
-}
-
-void manager_cancel_access(struct manager *m)
-{
-        for (enum right right = 0; right < _RIGHT_MAX; right++)
-                access_query_drop(m, right);
-}
-
-static void access_replace(struct access_query *q)
-{
-        struct access_list *list = &q->manager->access[q->right];
-
-        access_clear(list);
-        *list = q->list;
-        q->list = (struct access_list){0};
-}
-
-static void on_access(void *userdata, int error, struct membership *answer)
-{
-        struct access_query *q = userdata;
-
-        if (error >= 0)
-                error = access_add(&q->list, answer);
-        if (error < 0)
-                audit_log(LOG_WARNING,
-                          "the users and groups of [Access] could not be looked up (%s): whom it allowed "
-                          "before, it "
-                          "still allows",
-                          resolver_explain(error));
-        else {
-                for (size_t i = 0; i < answer->missing_groups.n; i++)
-                        audit_log(LOG_ERR, "[Access] names the group %s, which does not exist",
-                                  answer->missing_groups.items[i].text);
-                for (size_t i = 0; i < answer->missing_users.n; i++)
-                        audit_log(LOG_ERR, "[Access] names the user %s, who does not exist",
-                                  answer->missing_users.items[i].text);
-                access_replace(q);
-        }
-        access_query_drop(q->manager, q->right);
-}
-
-static bool access_unknown(const struct access_list *l)
-{
-        return !l->everybody && l->uids.n == 0 && l->gids.n == 0;
-}
-
-static int refresh_right(struct manager *m, enum right right, const struct words *configured)
-{
-        _cleanup_words_ struct words users = {0}, groups = {0};
-        struct access_query *q = calloc(1, sizeof(*q));
-        int r;
-
-        if (!q)
-                return -ENOMEM;
-        q->manager = m;
-        q->right = right;
-        access_query_drop(m, right);
-        m->access_queries[right] = q;
-        r = access_prepare(configured, &q->list, &users, &groups);
-        if (r >= 0 && users.n + groups.n == 0) { /* nothing to look up */
-                access_replace(q);
-                access_query_drop(m, right);
-                return 0;
-        }
-        /* root does not wait for a directory */
-        if (r >= 0 && access_unknown(&m->access[right])) {
-                r = idset_copy(&q->list.uids, &m->access[right].uids);
-                m->access[right].everybody = q->list.everybody;
-        }
-        if (r >= 0) {
-                const struct resolver_query query = {.groups = &groups, .users = &users};
-
-                r = resolver_resolve(m->resolver, &query, RESOLVE_DEADLINE, on_access, q);
-        }
-        if (r < 0)
-                access_query_drop(m, right);
-        return r;
-}
-
-void manager_refresh_access(struct manager *m)
-{
-        const struct words *configured[_RIGHT_MAX] = {
-                [RIGHT_ORDER] = &m->config->access_order,
-                [RIGHT_LIFT] = &m->config->access_lift,
-                [RIGHT_STATUS] = &m->config->access_status,
-        };
-
-        for (enum right right = 0; right < _RIGHT_MAX; right++) {
-                int r = refresh_right(m, right, configured[right]);
-
-                if (r == -ENOMEM) /* until it is known, nobody has the right, not even root */
-                        r = refresh_right(m, right, configured[right]);
-                if (r < 0)
-                        audit_log(LOG_WARNING, "the users and groups of [Access] could not be looked up: %s",
-                                  strerror(-r));
-        }
 }

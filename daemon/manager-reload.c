@@ -130,7 +130,6 @@ void manager_apply_config(struct manager *m, struct config *c, struct membership
         config_free(m->config);
         m->config = c;
         manager_watch_owners(m);
-        manager_refresh_access(m);
 }
 
 /* ---- reloading: read, ask the directory whether the names exist, then apply or refuse ---- */
@@ -220,6 +219,7 @@ static void finish_reload(struct reload_op *o)
                              sentences(&o->warnings));
         reload_free(o);
         manager_refresh_all(m);
+        manager_refresh_access(m);
         manager_update_status(m);
         operation_reply(&op, document);
         for (size_t i = 0; i < m->n_lockdowns; i++)

@@ -561,6 +561,7 @@ int manager_start(struct manager *m, char **ret_error)
                         (void)lockdown_sync(l);
         }
         manager_refresh_all(m);
+        manager_refresh_access(m); /* behind whom an order may wait for: a directory may hang over each */
         manager_watch_owners(m);
         manager_verify_soon(m);
         manager_update_status(m);

@@ -268,12 +268,13 @@ static int on_refresh_timer(sd_event_source *source, uint64_t usec, void *userda
 {
         (void)usec;
         manager_refresh_all(userdata);
+        manager_refresh_access(userdata);
         manager_units_changed(userdata); /* should an event have been lost */
         manager_save_times(userdata);
         return rearm(source, REFRESH_INTERVAL);
 }
 
-/* What the kernel or the disk refused is tried again. */
+/* What the kernel or the disk refused, or the directory did not answer, is tried again. */
 static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct manager *m = userdata;
@@ -299,6 +300,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
                 lockdown_end_sessions(l); /* what did not die */
         }
         manager_retry_saving(m);
+        manager_ask_again(m);
         manager_cover_devices(m);       /* also what nobody told of */
         manager_follow_clock(m, false); /* nobody tells that it is synchronized */
         return rearm(source, RETRY_INTERVAL);
@@ -518,7 +520,7 @@ struct manager *manager_free(struct manager *m)
         while (m->n_lockdowns > 0)
                 lockdown_free(m->lockdowns[--m->n_lockdowns]);
         free(m->lockdowns);
-        manager_cancel_access(m);
+        manager_forget_access(m);
         sd_event_source_disable_unref(m->second_prepare);
         sd_event_source_disable_unref(m->tell);
         sd_event_source_disable_unref(m->restage);
@@ -531,8 +533,6 @@ struct manager *manager_free(struct manager *m)
         sd_event_source_disable_unref(m->verify_next);
         sd_event_source_disable_unref(m->sever_later);
         idset_clear(&m->seen);
-        for (size_t i = 0; i < ELEMENTSOF(m->access); i++)
-                access_clear(&m->access[i]);
         watch_free(m->watch);
         clock_watch_free(m->clock);
         sessions_free(m->sessions);

@@ -154,6 +154,11 @@ static int intersect(const struct idset *a, const struct idset *b, struct idset 
         return idset_subtract(a, &only_a, ret);
 }
 
+bool membership_degraded(const struct membership *m)
+{
+        return m->unresolved.n > 0 || m->missing_groups.n > 0 || m->missing_users.n > 0;
+}
+
 int membership_union(const struct membership *older, const struct membership *newer, struct membership *ret)
 {
         const struct subjects *a = &older->subjects, *b = &newer->subjects;

@@ -54,6 +54,9 @@ void subjects_clear(struct subjects *s);
 int membership_write(const struct membership *m, FILE *f);
 /* Reads it back. -EBADMSG when it is damaged or cut short (no "end"), -ENOMEM; RET untouched on failure. */
 int membership_parse(const char *text, size_t size, struct membership *ret);
+/* Something that was asked for is not in it. A group that was there and is not any more may just be a
+ * directory that is not up: when in doubt, whoever was covered stays covered. */
+bool membership_degraded(const struct membership *m);
 /* Everything either knows (uids, gids, ranges, excepted only where both agree); lists of names from NEWER. */
 int membership_union(const struct membership *older, const struct membership *newer, struct membership *ret);
 int membership_copy(const struct membership *from, struct membership *ret);

@@ -21,6 +21,7 @@ CONFIGURATION = """\
 [Access]
 Order=root
 Lift=root
+Status=root @remote
 
 [Profile far]
 Groups=remote
@@ -31,6 +32,7 @@ Groups=staff
 # An order waits two seconds for a directory that it has asked; the rest is for a loaded machine.
 USUAL = 8.0
 DEADLINE = 10.0
+SOON = 45.0  # asked again after 5 seconds or 10, then 20, at the next ten seconds
 MEMORY_MB = 400  # of the daemon, while it is sent as much as it takes
 
 
@@ -195,6 +197,47 @@ def test_the_network_does_not_wait_for_ever(directory):
     assert "far" in directory.lab.orders()
     directory.assert_covered(False)
     assert any("the network comes up" in e["MESSAGE"] for e in directory.lab.entries(PRIORITY="2"))
+
+
+@pytest.mark.parametrize("mode", ["crash", "unavailable"])
+def test_it_is_asked_again(directory, mode):
+    """Nothing changes on this machine when a directory has come back."""
+    directory.set(mode)
+    directory.ask()
+    wait_for(directory.problem, PATIENCE, "the failure to be told", 0.1)
+    directory.set("honest")
+    wait_for(lambda: not directory.problem(), SOON, "the directory to be asked again", 0.1)
+
+
+@pytest.mark.parametrize("mode", ["crash", "unavailable", "nobody"])
+def test_whose_rights_were_not_known_has_them_when_they_are(directory, mode):
+    """As at a boot that the directory is late for."""
+    lab = directory.lab
+
+    def may_look():
+        return lab.ctl("status", who=DORA).returncode == 0
+
+    assert may_look()
+    directory.set(mode)
+    lab.daemon.end()
+    lab.start()
+    assert lab.ctl("status", who=DORA).returncode == 4
+    directory.set("honest")
+    wait_for(may_look, SOON, "the right", 0.5)
+
+
+def test_who_had_a_right_keeps_it_until_the_directory_says_otherwise(directory):
+    lab = directory.lab
+    for mode in ("crash", "unavailable"):
+        directory.set(mode)
+        directory.ask()
+        wait_for(directory.problem, PATIENCE, "the failure to be told", 0.1)
+        assert lab.ctl("status", who=DORA).returncode == 0, mode
+        directory.set("honest")
+        wait_for(lambda: not directory.problem(), SOON, "an honest answer", 0.1)
+    directory.set("nobody")
+    directory.ask()
+    wait_for(lambda: lab.ctl("status", who=DORA).returncode == 4, PATIENCE, "the right to be taken away", 0.5)
 
 
 def test_names_and_numbers_that_lie(directory):
