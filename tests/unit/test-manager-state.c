@@ -260,6 +260,26 @@ static void test_ended_meanwhile_and_ordered_again(void **state)
         assert_int_equal(count_files(&f->disk, "orders"), 1);
 }
 
+/* Nor does what was prolonged. */
+static void test_ended_meanwhile_and_extended(void **state)
+{
+        struct manager_fixture *f = *state;
+        const struct order_time longer = {.duration = 16 * HOUR};
+        struct now now;
+
+        ended_meanwhile(f);
+        edges.disengage = edges.delete = -EPERM;
+        bring_state_back(f);
+        manager_extend(f->m, "staff", &longer, &caller, on_done, f);
+        assert_null(f->error);
+        edges.disengage = edges.delete = 0;
+        manager_finish_ends(f->m);
+        assert_true(f->l->order && f->l->engaged);
+        clock_now(&now);
+        assert_true(order_remaining(f->l->order, &now) > 15 * HOUR);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+}
+
 /* One that cannot be opened for a moment is opened. */
 static void test_opened_at_the_second_try(void **state)
 {
@@ -392,6 +412,7 @@ int main(void)
                 IN_LAB(test_ended_meanwhile),
                 IN_LAB(test_ended_meanwhile_and_refuses),
                 IN_LAB(test_ended_meanwhile_and_ordered_again),
+                IN_LAB(test_ended_meanwhile_and_extended),
                 IN_LAB(test_opened_at_the_second_try),
                 IN_LAB(test_ordered_again_meanwhile),
                 IN_LAB(test_name_was_taken_meanwhile),
