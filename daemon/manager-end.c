@@ -109,6 +109,7 @@ void manager_confirm(struct manager *m, const char *profile, const struct caller
         }
         waiting = order_confirm(l->order);
         if (waiting) {
+                l->ends_as = ORDER_ACTIVE; /* had it ended before: it is wanted again */
                 lockdown_arm_expiry(l);
                 lockdown_save(l);
                 audit(AUDIT_CONFIRMED, LOG_NOTICE, l->order, caller, "%s was confirmed", l->name);

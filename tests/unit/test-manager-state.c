@@ -179,7 +179,7 @@ static void test_recovered_meanwhile(void **state)
 }
 
 /* Lifted, and the daemon died before the hooks were gone; the next one could not read that it had ended. */
-static void ended_meanwhile(struct manager_fixture *f)
+static void ended_meanwhile(struct manager_fixture *f, bool unconfirmed)
 {
         struct profile *p = new_profile("staff");
         struct now now;
@@ -188,6 +188,8 @@ static void ended_meanwhile(struct manager_fixture *f)
         order(f, 8 * HOUR);
         (void)snprintf(id, sizeof(id), "%s", f->l->order->id);
         clock_now(&now);
+        if (unconfirmed)
+                order_ask_confirmation(f->l->order, HOUR, &now);
         assert_int_equal(order_finish(f->l->order, ORDER_LIFTED, &caller, NULL, &now), 0);
         assert_int_equal(store_save_order(f->m->store, f->l->order), 0);
         take_state_away(f);
@@ -201,7 +203,7 @@ static void test_ended_meanwhile(void **state)
         struct manager_fixture *f = *state;
         _cleanup_loaded_ struct loaded h = {0};
 
-        ended_meanwhile(f);
+        ended_meanwhile(f, false);
         manager_retry_store(f->m);
         assert_true(!f->l->order && !f->l->engaged);
         assert_steps(
@@ -220,7 +222,7 @@ static void test_ended_meanwhile_and_refuses(void **state)
         struct manager_fixture *f = *state;
         _cleanup_loaded_ struct loaded h = {0};
 
-        ended_meanwhile(f);
+        ended_meanwhile(f, false);
         edges.disengage = edges.delete = -EPERM;
         bring_state_back(f);
         assert_true(f->l->order && !f->l->order->recovered && f->l->engaged && f->l->second_engaged);
@@ -249,7 +251,7 @@ static void test_ended_meanwhile_and_ordered_again(void **state)
 {
         struct manager_fixture *f = *state;
 
-        ended_meanwhile(f);
+        ended_meanwhile(f, false);
         edges.disengage = edges.delete = -EPERM;
         bring_state_back(f);
         order(f, 0);
@@ -267,7 +269,7 @@ static void test_ended_meanwhile_and_extended(void **state)
         const struct order_time longer = {.duration = 16 * HOUR};
         struct now now;
 
-        ended_meanwhile(f);
+        ended_meanwhile(f, false);
         edges.disengage = edges.delete = -EPERM;
         bring_state_back(f);
         manager_extend(f->m, "staff", &longer, &caller, on_done, f);
@@ -277,6 +279,22 @@ static void test_ended_meanwhile_and_extended(void **state)
         assert_true(f->l->order && f->l->engaged);
         clock_now(&now);
         assert_true(order_remaining(f->l->order, &now) > 15 * HOUR);
+        assert_int_equal(count_files(&f->disk, "orders"), 1);
+}
+
+/* Nor what was confirmed. */
+static void test_ended_meanwhile_and_confirmed(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        ended_meanwhile(f, true);
+        edges.disengage = edges.delete = -EPERM;
+        bring_state_back(f);
+        manager_confirm(f->m, "staff", &caller, on_done, f);
+        assert_true(json_is_true(json_object_get(f->reply, "confirmed")));
+        edges.disengage = edges.delete = 0;
+        manager_finish_ends(f->m);
+        assert_true(f->l->order && f->l->engaged);
         assert_int_equal(count_files(&f->disk, "orders"), 1);
 }
 
@@ -413,6 +431,7 @@ int main(void)
                 IN_LAB(test_ended_meanwhile_and_refuses),
                 IN_LAB(test_ended_meanwhile_and_ordered_again),
                 IN_LAB(test_ended_meanwhile_and_extended),
+                IN_LAB(test_ended_meanwhile_and_confirmed),
                 IN_LAB(test_opened_at_the_second_try),
                 IN_LAB(test_ordered_again_meanwhile),
                 IN_LAB(test_name_was_taken_meanwhile),
