@@ -29,6 +29,12 @@ bool attempts_record_empty(const struct attempts_record *r)
         return r->earlier.n == 0 && r->earlier.packets == 0 && !r->last_table[0];
 }
 
+static void forget_last(struct attempts_record *record)
+{
+        attempts_clear(&record->last);
+        record->last_table[0] = '\0';
+}
+
 /* The last table becomes one of the earlier ones. */
 static int close_last(struct attempts_record *record)
 {
@@ -36,8 +42,9 @@ static int close_last(struct attempts_record *record)
 
         if (r < 0)
                 return r;
-        attempts_clear(&record->last);
-        record->last_table[0] = '\0';
+        if (!record->first_table[0])
+                (void)snprintf(record->first_table, TABLE_ID_SIZE, "%s", record->last_table);
+        forget_last(record);
         return 0;
 }
 
@@ -58,11 +65,13 @@ static int replace_last(struct attempts_record *record, const char *table, const
         return 0;
 }
 
-/* Brings RECORD up to what is not on disk. */
+/* Brings RECORD up to what is not on disk. Its last table may be the first of those that have gone since. */
 static int add_unsaved(struct attempts_record *record, const struct attempts_record *unsaved)
 {
         int r = 0;
 
+        if (unsaved->first_table[0] && strcmp(record->last_table, unsaved->first_table) == 0)
+                forget_last(record);
         if (unsaved->last_table[0])
                 r = replace_last(record, unsaved->last_table, &unsaved->last);
         return r < 0 ? r : attempts_merge(&record->earlier, &unsaved->earlier);
@@ -73,7 +82,8 @@ static int load_record(struct manager *m, const char *id, const struct attempts_
                        struct attempts_record *ret)
 {
         _cleanup_record_ struct attempts_record record = {0};
-        int r = store_load_record(m->store, id, &record);
+        int r = unsaved->whole ? 0 : store_load_record(m->store, id, &record);
+        const bool whole = r != -ENOMEDIUM;
 
         if (r == -ENOENT || r == -EBADMSG || r == -ENOMEDIUM) /* nothing was kept, or there is nowhere to */
                 r = 0;
@@ -82,11 +92,12 @@ static int load_record(struct manager *m, const char *id, const struct attempts_
         if (r < 0)
                 return r;
         *ret = record;
+        ret->whole = whole;
         record = (struct attempts_record){0};
         return 0;
 }
 
-int manager_save_record(struct manager *m, const char *id, const struct attempts_record *unsaved)
+int manager_save_record(struct manager *m, const char *id, struct attempts_record *unsaved)
 {
         _cleanup_record_ struct attempts_record record = {0};
         int r;
@@ -94,7 +105,15 @@ int manager_save_record(struct manager *m, const char *id, const struct attempts
         if (attempts_record_empty(unsaved))
                 return 0;
         r = load_record(m, id, unsaved, &record);
-        return r < 0 ? r : store_save_record(m->store, id, &record);
+        if (r < 0)
+                return r;
+        r = store_save_record(m->store, id, &record);
+        attempts_record_clear(unsaved);
+        if (r < 0) { /* it may be there all the same: nothing is added to it a second time */
+                *unsaved = record;
+                record = (struct attempts_record){0};
+        }
+        return r;
 }
 
 static void count(struct lockdown *l, uint64_t packets, uint64_t bytes)
@@ -113,11 +132,7 @@ static int keep(struct lockdown *l, const struct attempts *now)
 
         if (r >= 0)
                 r = replace_last(&l->unsaved, table, now);
-        if (r >= 0)
-                r = manager_save_record(l->manager, l->order->id, &l->unsaved);
-        if (r >= 0)
-                attempts_record_clear(&l->unsaved);
-        return r;
+        return r < 0 ? r : manager_save_record(l->manager, l->order->id, &l->unsaved);
 }
 
 void lockdown_collect(struct lockdown *l)

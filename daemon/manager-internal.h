@@ -337,8 +337,9 @@ void lockdown_collect(struct lockdown *l);
 void lockdown_counts_anew(struct lockdown *l);
 /* To be called for an order that comes from disk: what of its table is counted already. */
 void lockdown_recall(struct lockdown *l);
-/* Brings the record of the order with this id, on disk, up to UNSAVED. 0 or -errno. */
-int manager_save_record(struct manager *m, const char *id, const struct attempts_record *unsaved);
+/* Brings the record of the order with this id, on disk, up to UNSAVED, which is emptied. -errno: that is
+ * kept, to be tried again. */
+int manager_save_record(struct manager *m, const char *id, struct attempts_record *unsaved);
 bool attempts_record_empty(const struct attempts_record *r);
 /* All that L's order has refused so far, by both locks. */
 void lockdown_refused(struct lockdown *l, uint64_t *ret_packets, uint64_t *ret_bytes);

@@ -102,7 +102,7 @@ static struct unsaved_end *unsaved_end_free(struct unsaved_end *u)
 }
 DEFINE_CLEANUP(struct unsaved_end *, unsaved_end_free)
 
-static int save_end(struct manager *m, const struct order *o, const struct attempts_record *unsaved,
+static int save_end(struct manager *m, const struct order *o, struct attempts_record *unsaved,
                     bool *ret_order_saved)
 {
         int r = store_save_order(m->store, o);
@@ -197,10 +197,8 @@ void manager_retry_saving(struct manager *m)
                 }
                 if (!l->order || attempts_record_empty(&l->unsaved))
                         continue;
-                if (manager_save_record(m, l->order->id, &l->unsaved) >= 0) {
-                        attempts_record_clear(&l->unsaved);
+                if (manager_save_record(m, l->order->id, &l->unsaved) >= 0)
                         audit_log(LOG_NOTICE, "%s: the record of attempts is saved", l->name);
-                }
         }
         manager_retry_ends(m);
 }

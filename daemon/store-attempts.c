@@ -93,7 +93,7 @@ void attempts_record_clear(struct attempts_record *record)
 {
         attempts_clear(&record->earlier);
         attempts_clear(&record->last);
-        record->last_table[0] = '\0';
+        *record = (struct attempts_record){0};
 }
 
 /* ---- reading ---- */

@@ -99,6 +99,10 @@ struct record_pass *record_pass_free(struct record_pass *p); /* returns NULL */
 struct attempts_record {
         struct attempts earlier, last;
         char last_table[TABLE_ID_SIZE]; /* printable; empty: there is no last one */
+
+        /* Of what is not on disk yet (these do not stand there): */
+        bool whole;                      /* it takes the place of what is; else it is to be added to that */
+        char first_table[TABLE_ID_SIZE]; /* which of EARLIER was the first; empty: there is none */
 };
 int store_save_record(struct store *s, const char *id, const struct attempts_record *record);
 /* -ENOENT: nothing kept; -EBADMSG: damaged (set aside). RET must be empty; untouched on failure. */
