@@ -116,12 +116,16 @@ int manager_save_record(struct manager *m, const char *id, struct attempts_recor
         return r;
 }
 
-static void count(struct lockdown *l, uint64_t packets, uint64_t bytes)
+/* The order's total goes to disk: what of a table is in it must be known there as well, as long as that table
+ * is not gone, or the next daemon would add it again. */
+static void count(struct lockdown *l)
 {
-        l->order->refused_packets += packets - l->counted_packets;
-        l->order->refused_bytes += bytes - l->counted_bytes;
-        l->counted_packets = packets;
-        l->counted_bytes = bytes;
+        if (l->order) {
+                l->order->refused_packets += l->seen_packets - l->counted_packets;
+                l->order->refused_bytes += l->seen_bytes - l->counted_bytes;
+        }
+        l->counted_packets = l->seen_packets;
+        l->counted_bytes = l->seen_bytes;
 }
 
 /* NOW is what the table shows. What cannot be saved is kept. */
@@ -150,11 +154,14 @@ void lockdown_collect(struct lockdown *l)
                           l->name, strerror(-r));
                 return;
         }
-        count(l, now.packets, now.bytes);
+        l->seen_packets = now.packets;
+        l->seen_bytes = now.bytes;
         if (now.packets == 0 && now.n == 0)
                 return;
         r = keep(l, &now);
-        if (r < 0)
+        if (r >= 0)
+                count(l);
+        else
                 audit(AUDIT_NOT_SAVED, LOG_ERR, l->order, NULL,
                       "%s: the record of attempts could not be saved: %s. It is tried again", l->name,
                       strerror(-r));
@@ -162,6 +169,8 @@ void lockdown_collect(struct lockdown *l)
 
 void lockdown_counts_anew(struct lockdown *l)
 {
+        count(l);
+        l->seen_packets = l->seen_bytes = 0;
         l->counted_packets = l->counted_bytes = 0;
 }
 
@@ -183,13 +192,13 @@ void lockdown_recall(struct lockdown *l)
         o->refused_bytes = larger(o->refused_bytes, record.earlier.bytes + record.last.bytes);
         if (!record.last_table[0] || table_id(l, table) < 0 || strcmp(record.last_table, table) != 0)
                 return;
-        l->counted_packets = record.last.packets;
-        l->counted_bytes = record.last.bytes;
+        l->seen_packets = l->counted_packets = record.last.packets;
+        l->seen_bytes = l->counted_bytes = record.last.bytes;
 }
 
 void lockdown_refused(struct lockdown *l, uint64_t *ret_packets, uint64_t *ret_bytes)
 {
-        uint64_t packets = l->counted_packets, bytes = l->counted_bytes, second_packets, second_bytes;
+        uint64_t packets = l->seen_packets, bytes = l->seen_bytes, second_packets, second_bytes;
 
         if (l->engaged)
                 (void)nft_read_refused(l->manager->nft, l->name, &packets, &bytes);

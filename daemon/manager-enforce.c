@@ -328,8 +328,8 @@ int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *re
 {
         int r;
 
-        l->order = o;
         lockdown_counts_anew(l);
+        l->order = o;
         l->verified_at = 0; /* that was another order */
         l->alarmed = false;
         l->tampering = (struct tampering){0};

@@ -40,6 +40,15 @@ static void assert_attempts(struct manager_fixture *f, const char *id, uint64_t 
         assert_int_equal(a.items[0].packets, packets);
 }
 
+static void assert_refused(struct manager_fixture *f, uint64_t expected)
+{
+        uint64_t packets, bytes;
+
+        lockdown_refused(f->l, &packets, &bytes);
+        assert_int_equal(packets, expected + 1); /* the second lock's */
+        assert_int_equal(bytes, (expected + 1) * 60);
+}
+
 /* A table, of which a part is on disk, goes while the disk is full, and another one after it. */
 static void test_tables_go_while_the_disk_is_full(void **state)
 {
@@ -61,7 +70,7 @@ static void test_tables_go_while_the_disk_is_full(void **state)
         edges.save = 0;
         manager_retry_saving(f->m);
         assert_attempts(f, id, 8);
-        assert_int_equal(f->l->order->refused_packets, 8);
+        assert_refused(f, 8);
         load_anew(f);
         edges.tried = 1;
         lockdown_collect(f->l);
@@ -106,12 +115,51 @@ static void test_saved_but_not_known_to_be(void **state)
         assert_attempts(f, id, 4);
 }
 
+/* Another daemon comes, after this one was killed. */
+static void begin_anew(struct manager_fixture *f)
+{
+        _cleanup_loaded_ struct loaded l = {0};
+
+        attempts_record_clear(&f->l->unsaved);
+        lockdown_counts_anew(f->l);
+        load(&f->disk, &l);
+        assert_int_equal(l.n, 1);
+        order_free(f->l->order);
+        f->l->order = l.orders[0];
+        l.n = 0;
+        lockdown_recall(f->l);
+}
+
+/* The order fits onto a disk where its record does not; then the daemon dies, while the table is there. */
+static void test_the_record_alone_is_not_saved(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        order(f, 0);
+        lockdown_collect(f->l);
+        edges.save_record = -ENOSPC;
+        edges.tried = 5;
+        lockdown_collect(f->l);
+        assert_refused(f, 5);
+        lockdown_save(f->l);
+        assert_null(f->l->save_problem);
+        begin_anew(f);
+        assert_refused(f, 5);
+        load_anew(f);
+        edges.tried = 1;
+        assert_refused(f, 6);
+        lockdown_save(f->l);
+        begin_anew(f);
+        assert_refused(f, 6);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 IN_LAB(test_tables_go_while_the_disk_is_full),
                 IN_LAB(test_tables_go_while_nothing_can_be_read),
                 IN_LAB(test_saved_but_not_known_to_be),
+                IN_LAB(test_the_record_alone_is_not_saved),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
