@@ -210,6 +210,9 @@ int manager_take_lock(struct manager *m, const char *runtime, char **ret_error);
 int manager_open_store(struct manager *m);
 /* Tries that again, if it has to; then what had been saved is in force again. */
 void manager_retry_store(struct manager *m);
+/* At start, when the orders are back and the configuration applied: lists of people that nothing refers to
+ * any more are removed. */
+void manager_sweep_members(struct manager *m);
 /* To the journal, and into each status from now on. */
 void manager_report_damage(struct manager *m, const struct problems *problems);
 

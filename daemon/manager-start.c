@@ -560,6 +560,7 @@ int manager_start(struct manager *m, char **ret_error)
                 if (l->have_members)
                         (void)lockdown_sync(l);
         }
+        manager_sweep_members(m);
         manager_refresh_all(m);
         manager_refresh_access(m); /* behind whom an order may wait for: a directory may hang over each */
         manager_watch_owners(m);

@@ -64,6 +64,31 @@ void manager_retry_store(struct manager *m)
         manager_update_status(m);
 }
 
+static bool is_known(const char *profile, void *userdata)
+{
+        const struct manager *m = userdata;
+
+        return manager_find(m, profile) || config_find(m->config, profile);
+}
+
+/* Without a profile in it the configuration may be one that is not there yet: a missing one is no mistake. */
+void manager_sweep_members(struct manager *m)
+{
+        _cleanup_problems_ struct problems problems = {0};
+        int r;
+
+        if (m->state_problem || m->orders_problem || m->damage.n > 0 || m->config_problem ||
+            m->config->n_profiles == 0)
+                return;
+        r = store_sweep_memberships(m->store, is_known, m, &problems);
+        manager_report_damage(m, &problems);
+        if (r > 0)
+                audit_log(LOG_NOTICE, "the lists of people of %d orders that have ended are removed", r);
+        else if (r < 0)
+                audit_log(LOG_WARNING, "lists of people that nothing needs could not be removed: %s",
+                          strerror(-r));
+}
+
 /* Whoever can write there can put another socket in the place of ours. */
 static int check_runtime(struct manager *m, const char *runtime)
 {

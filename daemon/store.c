@@ -351,3 +351,55 @@ int store_drop_membership(struct store *s, const char *profile)
                 return -EINVAL;
         return file_remove(s->fds[DIR_MEMBERS], profile);
 }
+
+/* One that was set aside may be put right, and back, by hand. */
+static int any_damaged_order(struct store *s)
+{
+        char **names;
+        size_t n;
+        int r = file_list(s->fds[DIR_DAMAGED], &names, &n);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++)
+                r |= strncmp(names[i], "orders-", strlen("orders-")) == 0;
+        names_free(names, n);
+        return r;
+}
+
+static bool any_is_about(struct order *const *orders, size_t n, const char *profile)
+{
+        for (size_t i = 0; i < n; i++)
+                if (strcmp(orders[i]->profile->name, profile) == 0)
+                        return true;
+        return false;
+}
+
+/* What is none, or none of ours, is set aside as it is read. */
+static bool sweep_membership(struct store *s, const char *profile, struct problems *problems)
+{
+        _cleanup_membership_ struct membership m = {0};
+
+        return store_load_membership(s, profile, &m, problems) >= 0 && store_drop_membership(s, profile) >= 0;
+}
+
+int store_sweep_memberships(struct store *s, store_wanted_t wanted, void *userdata, struct problems *problems)
+{
+        struct order **orders = NULL;
+        char **names = NULL;
+        size_t n = 0, n_orders = 0;
+        int swept = 0, r = store_load_orders(s, &orders, &n_orders, problems);
+
+        if (r >= 0)
+                r = any_damaged_order(s);
+        if (r == 0 && store_unread_orders(s) == 0)
+                r = file_list(s->fds[DIR_MEMBERS], &names, &n);
+        for (size_t i = 0; i < n; i++)
+                if (!wanted(names[i], userdata) && !any_is_about(orders, n_orders, names[i]))
+                        swept += sweep_membership(s, names[i], problems);
+        names_free(names, n);
+        for (size_t i = 0; i < n_orders; i++)
+                order_free(orders[i]);
+        free(orders);
+        return r < 0 ? r : swept;
+}

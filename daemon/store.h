@@ -120,6 +120,12 @@ int store_load_membership(struct store *s, const char *profile, struct membershi
 bool store_has_membership(struct store *s, const char *profile);
 /* No error if there is none. */
 int store_drop_membership(struct store *s, const char *profile);
+/* Removes those that neither an order in force is about nor anybody WANTS: what a crash left of ad-hoc
+ * orders. None as long as not all orders can be read, or one is set aside in damaged/. Returns how many, or
+ * -errno. */
+typedef bool (*store_wanted_t)(const char *profile, void *userdata);
+int store_sweep_memberships(struct store *s, store_wanted_t wanted, void *userdata,
+                            struct problems *problems);
 
 DEFINE_CLEANUP(struct store *, store_close)
 DEFINE_CLEANUP(struct history *, history_free)

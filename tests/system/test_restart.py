@@ -4,6 +4,7 @@
 import glob
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -287,6 +288,25 @@ def test_a_damaged_file_is_set_aside(own):
     checks.assert_blocked(own, ALICE, ("tcp", "udp"))  # its table stood: recovered
     assert own.orders()["staff"]["recovered"] is True
     assert any("damaged" in e.get("MESSAGE", "") for e in own.entries())
+
+
+def test_lists_that_a_crash_left_are_removed(own):
+    """Nothing refers to them any more: not before the configuration can be read, which might."""
+    own.do("order", "--user", "erin", "--name", "night")
+    own.daemon.end(signal.SIGKILL)
+    lists = own.path("state/members")
+    shutil.copy(os.path.join(lists, "night"), os.path.join(lists, "evening"))
+    everything = sorted(os.listdir(lists))
+    assert everything == ["contractors", "evening", "night", "staff"]
+    own.configure(CONFIGURATION + "Mistake=yes\n")
+    own.start()
+    assert sorted(os.listdir(lists)) == everything
+    own.configure(CONFIGURATION)
+    own.daemon.end()
+    own.start()
+    everything.remove("evening")
+    assert sorted(os.listdir(lists)) == everything
+    checks.assert_blocked(own, ERIN, ("tcp",))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\0" * 100, b'{"version": 99}', b"[" * 100000],

@@ -419,6 +419,39 @@ static void test_mistakes_remove_nothing(void **state)
         assert_int_equal(count_files(&f->disk, "history"), 1);
 }
 
+/* What a crash left of an ad-hoc order: not before it is known that nothing needs it. */
+static void test_lists_are_swept(void **state)
+{
+        struct manager_fixture *f = *state;
+        struct manager *m = f->m;
+        struct profile *none = new_profile("staff"), **profiles = calloc(1, sizeof(*profiles));
+        const struct membership people = {.as_of = 1};
+
+        assert_non_null(profiles);
+        profiles[0] = none;
+        m->config->profiles = profiles;
+        order(f, 0);
+        manager_sweep_members(m);
+        assert_int_equal(count_files(&f->disk, "members"), 1);
+        assert_int_equal(store_save_membership(m->store, "night", &people), 0);
+        manager_sweep_members(m); /* a configuration without a profile may be one that is not there yet */
+        assert_int_equal(count_files(&f->disk, "members"), 2);
+        m->config->n_profiles = 1;
+        set_problem(&m->config_problem, "a mistake");
+        manager_sweep_members(m);
+        set_problem(&m->config_problem, NULL);
+        set_problem(&m->orders_problem, "an input/output error");
+        manager_sweep_members(m);
+        set_problem(&m->orders_problem, NULL);
+        problems_add(&m->damage, "something was set aside");
+        manager_sweep_members(m);
+        problems_clear(&m->damage);
+        assert_int_equal(count_files(&f->disk, "members"), 2);
+        manager_sweep_members(m);
+        assert_int_equal(count_files(&f->disk, "members"), 1);
+        assert_true(store_has_membership(m->store, "staff"));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -436,6 +469,7 @@ int main(void)
                 IN_LAB(test_ordered_again_meanwhile),
                 IN_LAB(test_name_was_taken_meanwhile),
                 IN_LAB(test_mistakes_remove_nothing),
+                IN_LAB(test_lists_are_swept),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,12 +2,28 @@
 
 /* What is kept besides orders: attempts and memberships; and what happens to all of it on a full disk. */
 
+// wrap: read
+
 #include "store-lab.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+
+static unsigned reads_fail; /* so many */
+
+ssize_t __real_read(int fd, void *buf, size_t size);
+ssize_t __wrap_read(int fd, void *buf, size_t size);
+ssize_t __wrap_read(int fd, void *buf, size_t size)
+{
+        if (reads_fail == 0)
+                return __real_read(fd, buf, size);
+        reads_fail--;
+        errno = EIO;
+        return -1;
+}
 
 /* ---- attempts ---- */
 
@@ -197,6 +213,82 @@ static void test_membership_names(void **state)
         assert_int_equal(count_files(f, "members"), 0);
 }
 
+static bool wants_night(const char *profile, void *userdata)
+{
+        (void)userdata;
+        return strcmp(profile, "night") == 0;
+}
+
+static void put_lists(struct fixture *f)
+{
+        const struct membership m = {.as_of = T0};
+
+        assert_int_equal(store_save_membership(f->store, "staff", &m),
+                         0); /* save_new()'s orders are about it */
+        assert_int_equal(store_save_membership(f->store, "night", &m), 0);
+        assert_int_equal(store_save_membership(f->store, "gone", &m), 0);
+}
+
+static int sweep(struct fixture *f)
+{
+        _cleanup_problems_ struct problems problems = {0};
+
+        return store_sweep_memberships(f->store, wants_night, NULL, &problems);
+}
+
+static void test_memberships_are_swept(void **state)
+{
+        struct fixture *f = *state;
+        _cleanup_(order_freep) struct order *o = make_order(1);
+
+        assert_int_equal(store_save_order(f->store, o), 0);
+        put_lists(f);
+        assert_int_equal(sweep(f), 1);
+        assert_true(store_has_membership(f->store, "staff") && store_has_membership(f->store, "night"));
+        assert_false(store_has_membership(f->store, "gone"));
+        assert_int_equal(sweep(f), 0);
+        finish(o, T0 + 5);
+        assert_int_equal(store_save_order(f->store, o), 0);
+        assert_int_equal(sweep(f), 1);
+        assert_true(!store_has_membership(f->store, "staff") && store_has_membership(f->store, "night"));
+}
+
+/* What a link leads to stays, and so does what is none of ours, or no list. */
+static void test_only_lists_are_swept(void **state)
+{
+        struct fixture *f = *state;
+
+        put(f, "elsewhere", "lockdown-members 1\n");
+        assert_int_equal(symlink("../elsewhere", path_in(f, "members/link")), 0);
+        put(f, "members/damaged", "lockdown-members 1\nuid 10");
+        put(f, "members/other", "lockdown-members 1\n");
+        assert_int_equal(chown(path_in(f, "members/other"), 65534, 0), 0);
+        put(f, "members/no list", "");
+        assert_int_equal(mkdir(path_in(f, "members/directory"), 0700), 0);
+        assert_int_equal(sweep(f), 0);
+        assert_int_equal(access(path_in(f, "elsewhere"), F_OK), 0);
+        assert_int_equal(count_files(f, "damaged"), 4);
+        assert_int_equal(access(path_in(f, "members/no list"), F_OK), 0);
+        assert_int_equal(count_files(f, "members"), 1);
+}
+
+/* Its order may be read later, or put right by hand. */
+static void test_nothing_is_swept_without_all_orders(void **state)
+{
+        struct fixture *f = *state;
+
+        save_new(f, 1);
+        put_lists(f);
+        reads_fail = 3; /* the order's, as often as it is tried */
+        assert_int_equal(sweep(f), 0);
+        assert_int_equal(reads_fail, 0);
+        put(f, "orders/00000000000000000000000000000002.json", "{");
+        assert_int_equal(sweep(f), 0);
+        assert_int_equal(count_files(f, "damaged"), 1);
+        assert_int_equal(sweep(f), 0);
+        assert_int_equal(count_files(f, "members"), 3);
+}
+
 /* ---- a full disk ---- */
 
 static void fill_up(const struct fixture *f)
@@ -284,6 +376,9 @@ int main(void)
                 IN_STORE(test_attempts_damaged),
                 IN_STORE(test_membership),
                 IN_STORE(test_membership_names),
+                IN_STORE(test_memberships_are_swept),
+                IN_STORE(test_only_lists_are_swept),
+                IN_STORE(test_nothing_is_swept_without_all_orders),
                 cmocka_unit_test(test_disk_full),
         };
 
