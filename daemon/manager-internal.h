@@ -154,7 +154,7 @@ struct manager {
         sd_event_source *seen_timer; /* NULL: nobody is looked for */
         struct idset seen;           /* owners of sockets so far, while it runs */
 
-        struct unsaved_end *unsaved_ends; /* orders that are over, but not on disk */
+        struct unsaved_end *unsaved_ends; /* orders that are over, but not on disk; bounded */
 
         struct history_op *histories;    /* being told */
         struct record_pass *record_pass; /* the record is being brought within its bounds, or NULL */
@@ -321,7 +321,9 @@ void manager_cover_devices(struct manager *m);
 void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
 int lockdown_save_members(struct lockdown *l);
 /* Saves that O is over, and brings its record up to UNSAVED (emptied; may be NULL). -errno: that is
- * journalled, remembered, and tried again by manager_retry_saving(). */
+ * journalled, remembered (within bounds, unless O would come back), and tried again by
+ * manager_retry_saving().
+ */
 int manager_save_end(struct manager *m, const struct order *o, struct attempts_record *unsaved);
 /* Tries again whatever could not be saved. */
 void manager_retry_saving(struct manager *m);

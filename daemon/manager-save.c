@@ -8,6 +8,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* Of so many ends all is kept that could not be saved. Of more, which somebody brings about who orders and
+ * lifts again and again while the disk stays full, only those whose order would come back: these are as many
+ * as the disk has orders. What is given up is missing in the record of ended orders. */
+#define UNSAVED_ENDS_WHOLE 16
+
 /* An order that is over, but not on disk; or its attempts are not. */
 struct unsaved_end {
         struct order *order;
@@ -113,17 +118,35 @@ static int save_end(struct manager *m, const struct order *o, struct attempts_re
         return r;
 }
 
-/* Remembers O, by way of the form it would have on disk. */
+/* Without a state directory since the start, only a table that it found can be of an order that is saved. */
+static bool may_come_back(const struct manager *m, const struct order *o)
+{
+        return m->state_problem ? o->recovered : store_may_hold_order(m->store, o->id);
+}
+
+static size_t count_ends(const struct manager *m)
+{
+        size_t n = 0;
+
+        for (const struct unsaved_end *u = m->unsaved_ends; u; u = u->next)
+                n++;
+        return n;
+}
+
+/* Remembers O, by way of the form it would have on disk. -E2BIG: there are too many, and it is no danger. */
 static int remember(struct manager *m, const struct order *o, bool order_saved,
                     struct attempts_record *unsaved, int error)
 {
         _cleanup_(unsaved_end_freep) struct unsaved_end *u = calloc(1, sizeof(*u));
         _cleanup_json_ json_t *j = order_to_json(o);
+        const bool whole = count_ends(m) < UNSAVED_ENDS_WHOLE;
         int r = u && j ? order_from_json(j, &u->order, NULL) : -ENOMEM;
 
         if (r < 0)
                 return r;
-        if (unsaved) {
+        if (!whole && !may_come_back(m, o))
+                return -E2BIG;
+        if (unsaved && whole) {
                 u->attempts = *unsaved;
                 *unsaved = (struct attempts_record){0};
         }
@@ -134,24 +157,33 @@ static int remember(struct manager *m, const struct order *o, bool order_saved,
         return 0;
 }
 
+static void tell_unsaved(const struct order *o, bool order_saved, int error, int remembered)
+{
+        const char *then = remembered >= 0        ? "; it is tried again"
+                           : remembered == -E2BIG ? "; too many others wait for that: it is given up"
+                                                  : "";
+
+        if (order_saved)
+                audit(AUDIT_NOT_SAVED, LOG_ERR, o, NULL,
+                      "what %s refused could not be saved to its record: %s%s%s", o->profile->name,
+                      strerror(-error), about_room(error), then);
+        else if (remembered == -E2BIG)
+                audit(AUDIT_NOT_SAVED, LOG_ERR, o, NULL,
+                      "%s, which was never saved, has ended; that could not be saved to the record: %s%s%s",
+                      o->profile->name, strerror(-error), about_room(error), then);
+        else
+                audit(AUDIT_NOT_SAVED, LOG_CRIT, o, NULL,
+                      "%s has ended, but that could not be saved: %s%s. It would come back after a reboot%s",
+                      o->profile->name, strerror(-error), about_room(error), then);
+}
+
 int manager_save_end(struct manager *m, const struct order *o, struct attempts_record *unsaved)
 {
         bool saved;
         int r = save_end(m, o, unsaved, &saved);
 
-        if (r < 0) {
-                const char *then = remember(m, o, saved, unsaved, r) >= 0 ? "; it is tried again" : "";
-
-                if (saved)
-                        audit(AUDIT_NOT_SAVED, LOG_ERR, o, NULL,
-                              "what %s refused could not be saved to its record: %s%s%s", o->profile->name,
-                              strerror(-r), about_room(r), then);
-                else
-                        audit(AUDIT_NOT_SAVED, LOG_CRIT, o, NULL,
-                              "%s has ended, but that could not be saved: %s%s. It would come back after a "
-                              "reboot%s",
-                              o->profile->name, strerror(-r), about_room(r), then);
-        }
+        if (r < 0)
+                tell_unsaved(o, saved, r, remember(m, o, saved, unsaved, r));
         if (unsaved)
                 attempts_record_clear(unsaved);
         return r;

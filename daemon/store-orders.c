@@ -80,6 +80,14 @@ int store_save_order(struct store *s, const struct order *o)
         return r;
 }
 
+bool store_may_hold_order(const struct store *s, const char *id)
+{
+        char name[ORDER_NAME_SIZE];
+
+        order_name(id, name);
+        return faccessat(s->fds[DIR_ORDERS], name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
 int store_take_back_end(struct store *s, const struct order *o, uint64_t ended_at)
 {
         char finished[HISTORY_NAME_SIZE];

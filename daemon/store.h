@@ -44,6 +44,8 @@ struct store *store_close(struct store *s); /* returns NULL */
 /* Writes orders/ID.json, or the history file for a finished order and then removes orders/ID.json. -errno
  * (ENOSPC …): what was there before is still there. -EINVAL: the id is not 32 hex digits. */
 int store_save_order(struct store *s, const struct order *o);
+/* May the order with this id stand in orders/? Without a directory that is not known. */
+bool store_may_hold_order(const struct store *s, const char *id);
 /* O, whose end was saved with ENDED_AT, is in force after all: saves it as such, then removes what said that
  * it has ended. */
 int store_take_back_end(struct store *s, const struct order *o, uint64_t ended_at);

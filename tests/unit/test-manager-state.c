@@ -419,6 +419,68 @@ static void test_mistakes_remove_nothing(void **state)
         assert_int_equal(count_files(&f->disk, "history"), 1);
 }
 
+static size_t count_unsaved_ends(struct manager_fixture *f)
+{
+        _cleanup_json_ json_t *sentences = json_array();
+
+        assert_non_null(sentences);
+        manager_report_unsaved_ends(f->m, NULL, sentences);
+        return json_array_size(sentences);
+}
+
+/* Again and again, and nothing of it was ever on disk. */
+static void order_and_lift(struct manager_fixture *f, unsigned times)
+{
+        for (unsigned i = 0; i < times; i++) {
+                order(f, 0);
+                lift(f, "staff");
+                edges.n = 0;
+                assert_null(f->l->order);
+        }
+}
+
+static void test_ends_are_kept_within_bounds(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_free_ char *id = NULL;
+
+        edges.save = -ENOSPC;
+        order_and_lift(f, 50);
+        assert_int_equal(count_unsaved_ends(f), 16);
+        edges.save = 0;
+        order(f, 0);
+        id = strdup(f->l->order->id);
+        edges.save = -ENOSPC;
+        lift(f, "staff");
+        edges.n = 0;
+        assert_true(id && manager_knows_end(f->m, id)); /* this one would come back */
+        assert_true(warned(f, "staff would come back after a reboot"));
+        edges.save = 0;
+        edges.save_record = -ENOSPC;
+        order_and_lift(f, 1); /* only what it refused is not saved */
+        assert_int_equal(count_unsaved_ends(f), 17);
+        edges.save_record = 0;
+        manager_retry_saving(f->m);
+        assert_int_equal(count_unsaved_ends(f), 0);
+        assert_int_equal(count_files(&f->disk, "orders"), 0);
+        assert_int_equal(count_files(&f->disk, "history"), 18);
+}
+
+/* What was found in the kernel may have a file. */
+static void test_ends_without_a_state_directory(void **state)
+{
+        struct manager_fixture *f = *state;
+        struct profile *p = new_profile("staff");
+
+        take_state_away(f);
+        order_and_lift(f, 50);
+        assert_int_equal(count_unsaved_ends(f), 16);
+        assert_int_equal(recovered_order_new(p, true, id_of(1), &f->l->order), 0);
+        lift(f, "staff");
+        edges.n = 0;
+        assert_true(manager_knows_end(f->m, id_of(1)));
+}
+
 /* What a crash left of an ad-hoc order: not before it is known that nothing needs it. */
 static void test_lists_are_swept(void **state)
 {
@@ -469,6 +531,8 @@ int main(void)
                 IN_LAB(test_ordered_again_meanwhile),
                 IN_LAB(test_name_was_taken_meanwhile),
                 IN_LAB(test_mistakes_remove_nothing),
+                IN_LAB(test_ends_are_kept_within_bounds),
+                IN_LAB(test_ends_without_a_state_directory),
                 IN_LAB(test_lists_are_swept),
         };
 
