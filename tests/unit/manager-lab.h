@@ -18,7 +18,8 @@ static struct {
         unsigned n;
         /* what to answer, 0 or -errno */
         int engage, replace, disengage, delete, second_on, second_off, save, save_record;
-        bool quiet;         /* nobody has tried anything, nobody has a connection */
+        bool quiet;         /* nobody has tried anything */
+        bool alone;         /* nobody has a connection */
         bool record_lands;  /* it is on disk, whatever SAVE_RECORD says */
         uint64_t tables;    /* loaded so far: the number of the one that is there */
         uint64_t tried;     /* how often somebody did, in that one */
@@ -177,7 +178,7 @@ int __wrap_sever_run(struct sever *s, unsigned max_rounds, sever_wants_t wants, 
         (void)wants;
         (void)userdata;
         step("sever");
-        *ret = edges.quiet ? (struct sever_result){.rounds = 1}
+        *ret = edges.alone ? (struct sever_result){.rounds = 1}
                            : (struct sever_result){.destroyed = 2, .rounds = 2};
         return 0;
 }

@@ -171,6 +171,8 @@ static void test_copies_go_their_own_way(void **data)
         assert_int_equal(idset_copy(&first, &second), 0);
         assert_int_equal(idset_copy(&second, &third), 0);
         assert_ptr_equal(first.ranges, third.ranges);
+        idset_normalize(&third); /* is no change */
+        assert_ptr_equal(first.ranges, third.ranges);
         assert_int_equal(idset_append(&second, 3, 4), 0); /* goes on where the last range ended */
         assert_int_equal(idset_append(&first, 9, 9), 0);
         idset_normalize(&first);

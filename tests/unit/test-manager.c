@@ -11,6 +11,7 @@
 // wrap: store_save_order store_save_record store_take_back_end audit audit_log
 
 #include "manager-lab.h"
+#include <sys/stat.h>
 
 #define ORDERED "engage, second on, sever, save active, journal ordered, reply"
 /* What was refused is on disk before the first lock goes. */
@@ -104,7 +105,7 @@ static void test_lift_of_a_quiet_order(void **state)
 {
         struct manager_fixture *f = *state;
 
-        edges.quiet = true;
+        edges.quiet = edges.alone = true;
         order(f, 0);
         edges.n = 0;
         lift(f, "staff");
@@ -115,6 +116,27 @@ static void test_lift_of_a_quiet_order(void **state)
         lift(f, "staff"); /* that is not on disk: tried again */
         assert_steps("save lifted, sever, read attempts, save lifted, second off, disengage, save lifted, "
                      "journal not saved, journal lifted, reply");
+}
+
+/* Whatever came to it in the end is. */
+static void test_lift_after_the_last_connection(void **state)
+{
+        struct manager_fixture *f = *state;
+        _cleanup_loaded_ struct loaded h = {0};
+
+        edges.quiet = edges.alone = true;
+        order(f, 0);
+        edges.alone = false;
+        lift(f, "staff");
+        edges.alone = true;
+        order(f, 0);
+        edges.quiet = false;
+        lift(f, "staff");
+        edges.n = 0;
+        load_history(&f->disk, 10, &h);
+        assert_int_equal(h.n, 2);
+        assert_int_equal(h.orders[1]->severed, 2);
+        assert_int_equal(h.orders[0]->refused_packets, 4);
 }
 
 static void test_expiry(void **state)
@@ -156,6 +178,36 @@ static void test_people_are_saved_first(void **state)
         assert_non_null(order_adhoc(f)->save_problem);
         assert_int_equal(count_files(&f->disk, "orders"), 0);
         assert_int_equal(count_files(&f->disk, "members"), 2); /* staff's, too */
+}
+
+/* They stand there since they were staged; but somebody has removed them. */
+static void test_people_are_saved_again(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        assert_int_equal(store_drop_membership(f->m->store, "staff"), 0);
+        order(f, 0);
+        edges.n = 0;
+        assert_true(store_has_membership(f->m->store, "staff"));
+}
+
+/* An order without them is not saved as it should be, and says so. */
+static void test_people_are_not_saved(void **state)
+{
+        struct manager_fixture *f = *state;
+        const char *list = path_in(&f->disk, "members/staff");
+
+        assert_int_equal(unlink(list), 0);
+        assert_int_equal(mkdir(list, 0700), 0);
+        f->l->members_saved = false;
+        order(f, 0);
+        assert_steps("engage, second on, sever, save active, journal not saved, journal ordered, reply");
+        assert_true(warned(f, "will not survive a reboot"));
+        assert_int_equal(rmdir(list), 0);
+        manager_retry_saving(f->m);
+        edges.n = 0;
+        assert_null(f->l->save_problem);
+        assert_true(store_has_membership(f->m->store, "staff"));
 }
 
 /* An ad-hoc order leaves nothing. */
@@ -333,9 +385,12 @@ int main(void)
                 IN_LAB(test_others_are_told_last),
                 IN_LAB(test_lift),
                 IN_LAB(test_lift_of_a_quiet_order),
+                IN_LAB(test_lift_after_the_last_connection),
                 IN_LAB(test_expiry),
                 IN_LAB(test_adhoc),
                 IN_LAB(test_people_are_saved_first),
+                IN_LAB(test_people_are_saved_again),
+                IN_LAB(test_people_are_not_saved),
                 IN_LAB(test_engaging_is_refused),
                 IN_LAB(test_second_lock_is_refused),
                 IN_LAB(test_order_is_not_saved),
