@@ -9,9 +9,43 @@
 // wrap: second_lock_engage second_lock_update second_lock_disengage
 // wrap: second_lock_read_refused second_lock_no_sender second_lock_close resolver_cancel
 // wrap: store_save_order store_save_record store_take_back_end audit audit_log
+// wrap: nft_verify nft_cover_devices nft_stand_in
 
 #include "manager-lab.h"
 #include <sys/stat.h>
+
+static int verify_says;
+static bool believed; /* the kernel's word, for large sets */
+
+int __wrap_nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_difference);
+int __wrap_nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_difference)
+{
+        (void)n;
+        (void)engaged;
+        believed = ruleset_is_compared(r);
+        if (verify_says > 0)
+                *ret_difference = strdup("something is");
+        return verify_says;
+}
+
+int __wrap_nft_stand_in(struct nft *n, const struct ruleset *r, const struct ruleset *few, char **ret_error);
+int __wrap_nft_stand_in(struct nft *n, const struct ruleset *r, const struct ruleset *few, char **ret_error)
+{
+        (void)n;
+        (void)r;
+        (void)few;
+        (void)ret_error;
+        return 0;
+}
+
+int __wrap_nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error);
+int __wrap_nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error)
+{
+        (void)n;
+        (void)r;
+        (void)ret_error;
+        return 0;
+}
 
 #define ORDERED "engage, second on, sever, save active, journal ordered, reply"
 /* What was refused is on disk before the first lock goes. */
@@ -49,6 +83,24 @@ static void test_second_lock_is_staged_with_the_table(void **state)
                 assert_true(sd_event_run(f->m->event, 0) > 0);
         manager_remove(f->m, f->l);
         assert_false(edges.second_staged);
+}
+
+/* Whoever orders before that finds what had been in force, unless that is another plan by now. */
+static void test_what_is_staged_is_outdated(void **state)
+{
+        struct manager_fixture *f = *state;
+        struct profile *p = new_profile("staff");
+        _cleanup_problems_ struct problems problems = {0};
+
+        order(f, 0);
+        assert_int_equal(words_add(&p->users, "other", NULL, 0), 0);
+        assert_int_equal(profile_finish(p, &problems), 0);
+        profile_free(f->l->profile);
+        f->l->profile = p;
+        lift(f, "staff");
+        edges.n = 0;
+        order(f, 0);
+        assert_steps("load engaged, second on, sever, save active, journal ordered, reply");
 }
 
 static void on_change(void *userdata, const char *profile, const char *state)
@@ -224,6 +276,49 @@ static void test_adhoc(void **state)
         assert_int_equal(count_files(&f->disk, "members"), 1); /* staff's */
 }
 
+static bool is_believed(struct lockdown *l, bool whole)
+{
+        (void)lockdown_check_tables(l, whole);
+        edges.n = 0;
+        return believed;
+}
+
+static void add_people(struct lockdown *l, uint32_t n)
+{
+        for (uint32_t i = 1; i <= n; i++)
+                assert_int_equal(idset_append(&l->members.subjects.uids, ME + 2 * i, ME + 2 * i), 0);
+        idset_normalize(&l->members.subjects.uids);
+        assert_int_equal(lockdown_sync(l), 0);
+}
+
+/* What was read back after it was written is believed until it is written again, or somebody asks. */
+static void test_what_is_believed(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        order(f, 0);
+        assert_false(is_believed(f->l, false));
+        assert_true(is_believed(f->l, false));
+        assert_false(is_believed(f->l, true));
+        assert_int_equal(lockdown_sync(f->l), 0); /* changes nothing */
+        assert_true(is_believed(f->l, false));
+        set_problem(&f->l->kernel_problem, "somebody was there");
+        assert_int_equal(lockdown_sync(f->l), 0);
+        assert_int_equal(lockdown_sync(f->l), 0); /* changes nothing */
+        assert_false(is_believed(f->l, false));
+        verify_says = 1;
+        assert_true(is_believed(f->l, false)); /* something else differed: it is loaded anew … */
+        edges.replace = -EPERM;
+        assert_false(is_believed(f->l, false)); /* … which fails: what is there is read again */
+        assert_false(is_believed(f->l, false));
+        edges.replace = verify_says = 0;
+        assert_false(is_believed(f->l, false));
+        add_people(f->l,
+                   200000); /* reading them would take long: the kernel's word is enough, unless asked */
+        assert_true(is_believed(f->l, false));
+        assert_false(is_believed(f->l, true));
+}
+
 /* The kernel refuses what was staged: all of it is loaded anew. It refuses that, too: nobody is blocked, and
  * nothing says so. */
 static void test_engaging_is_refused(void **state)
@@ -382,6 +477,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 IN_LAB(test_order),
                 IN_LAB(test_second_lock_is_staged_with_the_table),
+                IN_LAB(test_what_is_staged_is_outdated),
+                IN_LAB(test_what_is_believed),
                 IN_LAB(test_others_are_told_last),
                 IN_LAB(test_lift),
                 IN_LAB(test_lift_of_a_quiet_order),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The second lock on the real kernel: how it is put on, changed, taken over, checked and taken off. */
+#include "../../bpf/second-lock-maps.h"
 #include "second-lock-lab.h"
 
 #include <bpf/bpf.h>
@@ -227,6 +228,25 @@ static void test_verify_finds_what_is_wrong(void **state)
         assert_refused(SUBJECT, OUTSIDE4, PORT);
 }
 
+/* A plan that is in force is changed by nobody, only exchanged. */
+static void test_a_plan_is_for_good(void **state)
+{
+        struct order *o = order_of(state);
+        static const char nobody[SL_PAGE_SIZE];
+        char path[256];
+        int plan;
+
+        engage(o);
+        for (int i = 0; i < 2; i++) {
+                pin_of(path, sizeof(path), "plan");
+                plan = bpf_obj_get(path);
+                assert_true(plan >= 0);
+                assert_int_equal(bpf_map_update_elem(plan, &(uint32_t){0}, nobody, BPF_ANY), -EPERM);
+                close(plan);
+                assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), 0);
+        }
+}
+
 /* A daemon that died in the middle: of a change, before and after the exchange, and of putting a lock on. */
 static void test_what_was_left_half_done(void **state)
 {
@@ -371,11 +391,24 @@ static void add_a_hundred_thousand(struct order *o)
         finish(o);
 }
 
+static size_t count_descriptors(void)
+{
+        DIR *d = opendir("/proc/self/fd");
+        size_t n = 0;
+
+        assert_non_null(d);
+        while (readdir(d))
+                n++;
+        closedir(d);
+        return n;
+}
+
 /* Too many for the room that is kept: their plan is made beforehand, and belongs to the next order of that
  * name only. */
 static void test_staged(void **state)
 {
         struct order *o = order_of(state);
+        size_t descriptors;
         uint64_t began;
 
         add_a_hundred_thousand(o);
@@ -400,7 +433,22 @@ static void test_staged(void **state)
         second_lock_unstage(o->lock, o->spec.name);
         engage(o);
         assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
-        assert_int_equal(second_lock_stage(o->lock, &o->spec), 0); /* goes with the lock */
+        /* What has room is made when it is wanted: nothing of what was staged before is left. */
+        assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
+        idset_clear(&o->subjects.uids);
+        idset_append(&o->subjects.uids, SUBJECT, SUBJECT);
+        assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
+        engage(o);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+
+        disengage(o);
+        descriptors = count_descriptors();
+        engage(o);
+        add_a_hundred_thousand(o);
+        assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
+        disengage(o); /* it goes with the lock */
+        assert_int_equal(count_descriptors(), descriptors);
+        assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
 }
 
 static void test_a_hundred_thousand(void **state)
@@ -461,6 +509,7 @@ int main(void)
                 TEST(test_holds_without_its_pins_while_its_daemon_lives),
                 TEST(test_orders_hold_each_by_itself),
                 TEST(test_verify_finds_what_is_wrong),
+                TEST(test_a_plan_is_for_good),
                 TEST(test_what_was_left_half_done),
                 TEST(test_open_says_why_not),
                 TEST(test_changes_leave_no_gap),
