@@ -131,6 +131,9 @@ static int open_pins(struct second_lock *s, const char *path, char **ret_error)
         return 0;
 }
 
+/* libbpf asks the kernel once in a process what it can (BTF, functions in it, reading kernel memory by a
+ * helper of its own), takes any error for "no", and makes other programs from then on, which are not taken:
+ * when one of these three questions found no memory, every try of this daemon's fails. */
 static int load(struct lock_programs *ret, char **ret_error)
 {
         int r = lock_programs_load(ret);
@@ -143,10 +146,10 @@ static int load(struct lock_programs *ret, char **ret_error)
         if (r == -ENOMEM)
                 return say(ret_error, r, "no memory for the second lock");
         if (r < 0)
-                return say(
-                        ret_error, -EOPNOTSUPP,
-                        "no second lock: this kernel does not take its programs (%s); Linux 6.1 and later do",
-                        strerror(-r));
+                return say(ret_error, -EOPNOTSUPP,
+                           "no second lock: this kernel does not take its programs (%s); Linux 6.1 and later "
+                           "do: if this one did before, restart lockdownd",
+                           strerror(-r));
         return 0;
 }
 
