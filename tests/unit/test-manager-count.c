@@ -130,6 +130,22 @@ static void begin_anew(struct manager_fixture *f)
         lockdown_recall(f->l);
 }
 
+/* The daemon dies when the record is saved, before the order is. */
+static void test_the_record_is_ahead(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        order(f, 0);
+        lockdown_collect(f->l);
+        begin_anew(f);
+        assert_refused(f, 3);
+        load_anew(f);
+        edges.tried = 1;
+        assert_refused(f, 4);
+        begin_anew(f);
+        assert_refused(f, 4);
+}
+
 /* The order fits onto a disk where its record does not; then the daemon dies, while the table is there. */
 static void test_the_record_alone_is_not_saved(void **state)
 {
@@ -159,6 +175,7 @@ int main(void)
                 IN_LAB(test_tables_go_while_the_disk_is_full),
                 IN_LAB(test_tables_go_while_nothing_can_be_read),
                 IN_LAB(test_saved_but_not_known_to_be),
+                IN_LAB(test_the_record_is_ahead),
                 IN_LAB(test_the_record_alone_is_not_saved),
         };
 
