@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "json-text.h"
 
+#include "cleanup.h"
 #include <stdlib.h>
+#include <string.h>
 
 json_t *json_from_text(const char *text, size_t size, json_error_t *error)
 {
@@ -31,4 +33,20 @@ char *json_text(const json_t *document, size_t flags)
         }
         text[size] = '\0';
         return text;
+}
+
+json_t *json_string_lenient(const char *bytes)
+{
+        _cleanup_free_ char *ascii = NULL;
+        json_t *j = json_string(bytes);
+
+        if (j)
+                return j;
+        ascii = strdup(bytes);
+        if (!ascii)
+                return NULL;
+        for (char *c = ascii; *c; c++)
+                if ((unsigned char)*c >= 0x80)
+                        *c = '?';
+        return json_string(ascii);
 }

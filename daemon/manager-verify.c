@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "json-text.h"
 #include "manager-internal.h"
 #include "operation.h"
 
@@ -122,9 +123,9 @@ static json_t *verdict(const struct verification *v, const struct lockdown *l)
                               lockdown_trouble(l) == NULL, "repaired", repaired);
 
         if (j && lockdown_trouble(l))
-                (void)json_object_set_new(j, "problem", json_string(lockdown_trouble(l)));
+                (void)json_object_set_new(j, "problem", json_string_lenient(lockdown_trouble(l)));
         if (j && l->trial_text)
-                (void)json_object_set_new(j, "trial", json_string(l->trial_text));
+                (void)json_object_set_new(j, "trial", json_string_lenient(l->trial_text));
         return j;
 }
 

@@ -2,6 +2,7 @@
 
 /* An order as JSON, "version": 1. All times are microseconds, as in struct order. */
 
+#include "json-text.h"
 #include "order.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -15,25 +16,9 @@ static const char *const end_names[] = {[END_NEVER] = "never", [END_FOR] = "for"
 
 /* ---- writing ---- */
 
-/* jansson refuses what is not UTF-8 (a user name in an old encoding): the order matters more than the letter.
- */
 static json_t *text_to_json(const char *text)
 {
-        _cleanup_free_ char *ascii = NULL;
-        json_t *j;
-
-        if (!text)
-                return json_null();
-        j = json_string(text);
-        if (j)
-                return j;
-        ascii = strdup(text);
-        if (!ascii)
-                return NULL;
-        for (char *c = ascii; *c; c++)
-                if ((unsigned char)*c >= 0x80)
-                        *c = '?';
-        return json_string(ascii);
+        return text ? json_string_lenient(text) : json_null();
 }
 
 static json_t *number_to_json(uint64_t v)

@@ -36,7 +36,7 @@ static char *open_object(const json_t *object)
         return text;
 }
 
-/* What all entries of one uid begin with. A name that JSON cannot hold is left out. */
+/* What all entries of one uid begin with. */
 static char *open_entry(uint32_t uid, const struct names *names)
 {
         const char *name = uid == ATTEMPT_NO_UID ? NULL : names_find(names, uid);
@@ -45,7 +45,7 @@ static char *open_entry(uint32_t uid, const struct names *names)
         if (json_object_set_new(owner, "uid", uid == ATTEMPT_NO_UID ? json_null() : json_integer(uid)) < 0)
                 return NULL;
         if (name)
-                (void)json_object_set_new(owner, "user", json_string(name));
+                (void)json_object_set_new(owner, "user", json_string_lenient(name));
         return open_object(owner);
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "json-text.h"
 #include "report.h"
 
 #include <arpa/inet.h>
@@ -13,7 +14,7 @@ static int put(json_t *into, const char *key, json_t *value)
 
 static int put_optional(json_t *into, const char *key, const char *text)
 {
-        return text && *text ? put(into, key, json_string(text)) : 0;
+        return text && *text ? put(into, key, json_string_lenient(text)) : 0;
 }
 
 static const char *protocol_of(const struct listener *l)
@@ -31,7 +32,7 @@ static int put_place(json_t *into, const struct listener *l)
         int r = put(into, "protocol", json_string(protocol_of(l)));
 
         if (l->type != LISTENER_INET)
-                return r | put(into, l->type == LISTENER_BUS ? "name" : "path", json_string(l->name));
+                return r | put(into, l->type == LISTENER_BUS ? "name" : "path", json_string_lenient(l->name));
         (void)inet_ntop(l->family, l->addr, address, sizeof(address));
         r |= put(into, "address", json_string(address));
         return r | put(into, "port", json_integer(l->port));
@@ -48,7 +49,7 @@ static json_t *door_json(const struct door *d, const struct names *names)
         r |= put_optional(o, "program", l->program);
         r |= put(o, "uid", l->uid == UINT32_MAX ? json_null() : json_integer(l->uid));
         r |= put_optional(o, "user", l->uid == 0 ? "root" : names_find(names, l->uid));
-        r |= put(o, "closes", d->closes ? json_string(d->closes) : json_null());
+        r |= put(o, "closes", d->closes ? json_string_lenient(d->closes) : json_null());
         r |= put_optional(o, "advice", d->advice);
         return r == 0 ? TAKE_PTR(o) : NULL;
 }
@@ -68,7 +69,7 @@ static json_t *unseen_json(const struct problems *unseen)
         _cleanup_json_ json_t *list = json_array();
 
         for (size_t i = 0; i < unseen->n; i++)
-                if (json_array_append_new(list, json_string(unseen->items[i])) < 0)
+                if (json_array_append_new(list, json_string_lenient(unseen->items[i])) < 0)
                         return NULL;
         return TAKE_PTR(list);
 }

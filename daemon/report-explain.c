@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "explain.h"
+#include "json-text.h"
 #include "report.h"
 #include "route.h"
 
@@ -107,7 +108,7 @@ static json_t *verdict_json(const struct view *v, const struct view *views, size
                 (void)json_object_set_new(verdict, "destination", because_json(&destination));
         put_place(verdict, v->covered ? &destination : &v->user);
         if (l->kernel_problem)
-                (void)json_object_set_new(verdict, "problem", json_string(l->kernel_problem));
+                (void)json_object_set_new(verdict, "problem", json_string_lenient(l->kernel_problem));
         *ret_refused |= refused;
         return verdict;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "json-text.h"
 #include "report.h"
 
 #include <errno.h>
@@ -55,7 +56,8 @@ static int put_users(json_t *into, const struct view *v, const struct subjects *
                 if (!subjects_match_uid(s, uid))
                         continue;
                 r = json_array_append_new(uids, json_integer(uid)) |
-                    json_array_append_new(users, name ? json_string(name) : json_sprintf("%" PRIu32, uid));
+                    json_array_append_new(users,
+                                          name ? json_string_lenient(name) : json_sprintf("%" PRIu32, uid));
         }
         return r;
 }
@@ -68,7 +70,7 @@ static json_t *namespace_json(const struct view *v, const struct subjects *s, co
         int r = j ? put_users(j, v, s, names) : -1;
 
         if (r == 0 && n->name)
-                r = json_object_set_new(j, "name", json_string(n->name)) |
+                r = json_object_set_new(j, "name", json_string_lenient(n->name)) |
                     json_object_set_new(j, "inode", json_integer((json_int_t)n->inode));
         if (r == 0)
                 return j;

@@ -2,6 +2,7 @@
 
 /* What the operator should know: a sentence each. */
 
+#include "json-text.h"
 #include "report.h"
 
 #include <inttypes.h>
@@ -18,7 +19,7 @@ static void warn(json_t *list, const char *format, ...)
                 text = NULL;
         va_end(ap);
         if (text)
-                (void)json_array_append_new(list, json_string(text));
+                (void)json_array_append_new(list, json_string_lenient(text));
 }
 
 /* … for another reason than those that have a sentence of their own. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "report.h"
+#include "json-text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,7 +21,7 @@ static void put(struct builder *b, const char *key, json_t *value)
 static void put_optional(struct builder *b, const char *key, const char *text)
 {
         if (text && *text)
-                put(b, key, json_string(text));
+                put(b, key, json_string_lenient(text));
 }
 
 static json_t *finish(struct builder *b)
@@ -66,7 +67,7 @@ static json_t *words_json(const struct words *w)
         json_t *list = json_array();
 
         for (size_t i = 0; list && i < w->n; i++)
-                if (json_array_append_new(list, json_string(w->items[i].text)) < 0) {
+                if (json_array_append_new(list, json_string_lenient(w->items[i].text)) < 0) {
                         json_decref(list);
                         return NULL;
                 }
@@ -122,7 +123,7 @@ static json_t *covered_names(const struct idset *uids, const struct names *names
                 char number[16];
 
                 (void)snprintf(number, sizeof(number), "%" PRIu32, uid);
-                if (json_array_append_new(list, json_string(name ? name : number)) < 0) {
+                if (json_array_append_new(list, json_string_lenient(name ? name : number)) < 0) {
                         json_decref(list);
                         return NULL;
                 }
@@ -185,6 +186,25 @@ static void put_plan(struct builder *b, const struct profile *p)
         put(b, "remote_sessions", json_string(p->end_remote_sessions ? "end" : "keep"));
 }
 
+/* "WHAT: WHY" */
+static json_t *because_of(const char *what, const char *why)
+{
+        _cleanup_free_ char *text = NULL;
+
+        if (asprintf(&text, "%s: %s", what, why) < 0)
+                text = NULL;
+        return text ? json_string_lenient(text) : NULL;
+}
+
+#define NOT_AVAILABLE "not available"
+#define NOT_AS_IT_SHOULD_BE "NOT in force as it should be"
+
+static json_t *rules_json(const struct lockdown *l)
+{
+        return l->kernel_problem ? because_of(NOT_AS_IT_SHOULD_BE, l->kernel_problem)
+                                 : json_string("in force");
+}
+
 static json_t *second_lock_json(const struct lockdown *l)
 {
         const struct manager *m = l->manager;
@@ -192,10 +212,10 @@ static json_t *second_lock_json(const struct lockdown *l)
         if (!lockdown_profile(l)->second_lock)
                 return json_string("off (SecondLock=no)");
         if (l->second_problem)
-                return json_sprintf("NOT in force as it should be: %s", l->second_problem);
+                return because_of(NOT_AS_IT_SHOULD_BE, l->second_problem);
         if (l->second_engaged)
                 return json_string("in force");
-        return json_sprintf("not available: %s", m->second_problem ? m->second_problem : "it is not engaged");
+        return because_of(NOT_AVAILABLE, m->second_problem ?: "it is not engaged");
 }
 
 static json_t *sender_lock_json(const struct lockdown *l)
@@ -208,7 +228,7 @@ static json_t *sender_lock_json(const struct lockdown *l)
         if (!l->second_engaged || l->second_problem)
                 return json_string("not available: it is a part of the second lock");
         why = second_lock_no_sender(m->second);
-        return why ? json_sprintf("not available: %s", why) : json_string("in force");
+        return why ? because_of(NOT_AVAILABLE, why) : json_string("in force");
 }
 
 static json_t *packet_sockets_json(const struct lockdown *l)
@@ -216,21 +236,17 @@ static json_t *packet_sockets_json(const struct lockdown *l)
         const char *why_not = nft_why_no_frames(l->manager->nft);
 
         if (why_not)
-                return json_sprintf("not available: %s", why_not);
+                return because_of(NOT_AVAILABLE, why_not);
         if (l->kernel_problem || l->frames_problem)
-                return json_sprintf("NOT in force as it should be: %s",
-                                    l->frames_problem ? l->frames_problem : l->kernel_problem);
+                return because_of(NOT_AS_IT_SHOULD_BE, l->frames_problem ?: l->kernel_problem);
         return json_string("in force");
 }
 
 static void put_locks(struct builder *b, const struct lockdown *l)
 {
         struct builder locks = begin();
-        _cleanup_free_ char *not = NULL;
 
-        if (l->kernel_problem && asprintf(&not, "NOT in force as it should be: %s", l->kernel_problem) < 0)
-                not = NULL;
-        put(&locks, "nftables", json_string(l->kernel_problem ? (not ? not : "NOT in force") : "in force"));
+        put(&locks, "nftables", rules_json(l));
         put(&locks, "packet_sockets", packet_sockets_json(l));
         put(&locks, "second_lock", second_lock_json(l));
         put(&locks, "sender_lock", sender_lock_json(l));
@@ -334,7 +350,7 @@ static json_t *daemon_json(const struct manager *m)
         put(&b, "pid", json_integer(getpid()));
         put_time(&b, "started_at", m->started_at);
         put(&b, "tables_owned", json_boolean(nft_owns_tables(m->nft)));
-        put(&b, "configuration", json_string(m->config_problem ? m->config_problem : "ok"));
+        put(&b, "configuration", json_string_lenient(m->config_problem ? m->config_problem : "ok"));
         put(&b, "journal_waiting", count(backlog.waiting));
         put(&b, "journal_lost", count(backlog.lost));
         return finish(&b);

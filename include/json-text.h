@@ -14,4 +14,9 @@ char *json_text(const json_t *document, size_t flags);
  * not so twice. */
 json_t *json_from_text(const char *text, size_t size, json_error_t *error);
 
+/* BYTES as a string, or NULL when out of memory. jansson takes UTF-8 only; the names of programs, devices and
+ * (in an old encoding) users are whatever bytes somebody chose, and one of them is no reason to have no
+ * answer, or nothing saved: what is not ASCII becomes '?' then. */
+json_t *json_string_lenient(const char *bytes);
+
 #endif

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Doors: what others on this host offer to a locked-down person is listed, with the line that closes it."""
 
+import ctypes
 import os
 import re
 import socket
@@ -40,6 +41,7 @@ Everyone=yes
 ExceptUsers=mallory
 """
 
+PR_SET_NAME = 15
 SQUID = "system.slice/squid.service"
 
 
@@ -65,8 +67,10 @@ def _sockets(places):
     return made
 
 
-def _serve(channel, places):
+def _serve(channel, places, called=None):
     import select
+    if called:
+        ctypes.CDLL(None).prctl(PR_SET_NAME, ctypes.c_char_p(called), 0, 0, 0)
     sockets = _sockets(places)
     channel.send("ready")
     while True:
@@ -81,8 +85,9 @@ def _serve(channel, places):
                 connection.close()
 
 
-def serve(lab, cgroup, who, *places):
-    """A process of WHO in a control group of the lab's (made if need be), which listens there."""
+def serve(lab, cgroup, who, *places, called=None):
+    """A process of WHO in a control group of the lab's (made if need be), which listens there. CALLED: the program's
+    name."""
     directory = os.path.join(lab.cgroup, cgroup)
     os.makedirs(directory, exist_ok=True)
 
@@ -93,7 +98,7 @@ def serve(lab, cgroup, who, *places):
         if who is not ROOT:
             who.become()
 
-    task = fork_task(prepare, _serve, places, wants_channel=True)
+    task = fork_task(prepare, _serve, places, called, wants_channel=True)
     lab.host.tasks.append(task)
     task.receive()
     return task
@@ -194,6 +199,20 @@ def test_who_is_locked_down_too_opens_no_door(lab):
     listed = doors(lab.json("order", "all")["order"])
     assert mine not in listed and others not in listed  # everybody but root and mallory
     assert ("tcp", "0.0.0.0", 8080) in listed, listed  # the lab's own server, which is root's
+
+
+def test_a_name_of_any_bytes_hides_nothing(lab):
+    """Everybody names his own programs, and the kernel cuts a longer name off in the middle of a letter."""
+    cut, terminal = ("tcp", "127.0.0.1", 4001), ("tcp", "127.0.0.1", 4002)
+    serve(lab, "user.slice/user-2004.slice/session-1.scope", MALLORY, cut, called="läuft-für-anübung".encode())
+    serve(lab, "user.slice/user-2003.slice/session-2.scope", CAROL, terminal, called=b"\x1b[2Jnothing")
+    reply = lab.json("order", "staff")
+    assert reply["warnings"] == []
+    for document in (reply["order"], lab.orders()["staff"], lab.json("order", "staff", "--dry-run")):
+        listed = doors(document)
+        assert listed[cut]["program"] == "l??uft-f??r-an?", document["doors"]
+        assert listed[terminal]["program"] == "\x1b[2Jnothing", document["doors"]
+    assert "l??uft-f??r-an?" in lab.do("status") and "\\x1b[2Jnothing" in lab.do("status")
 
 
 def test_resolver_ports_follow_dns(lab):

@@ -61,11 +61,26 @@ static void test_no_document(void **state)
         assert_null(json_text(NULL, 0));
 }
 
+/* Bytes that are no UTF-8, or the beginning of a letter only. */
+static void test_any_bytes(void **state)
+{
+        static const char *const cases[][2] = {
+                {"", ""}, {"squid", "squid"}, {"für", "für"}, {"f\xfcr", "f?r"}, {"für-f\xc3", "f??r-f?"}};
+
+        (void)state;
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_json_ json_t *j = json_string_lenient(cases[i][0]);
+
+                assert_string_equal(json_string_value(j), cases[i][1]);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_each_allocation),
                 cmocka_unit_test(test_no_document),
+                cmocka_unit_test(test_any_bytes),
         };
 
         return cmocka_run_group_tests_name("json-text", tests, NULL, NULL);

@@ -306,7 +306,7 @@ static void attempts_are_one_document(void **state)
                 "\"address\":\"192.0.2.1\",\"port\":443,\"packets\":3,\"bytes\":180},"
                 "{\"uid\":1000,\"user\":\"al\\\"ice\",\"protocol\":\"250\",\"protocol_number\":250,"
                 "\"address\":\"2001::\",\"port\":0,\"packets\":1,\"bytes\":1},"
-                "{\"uid\":1001,\"protocol\":\"udp\",\"protocol_number\":17,"
+                "{\"uid\":1001,\"user\":\"m?ller\",\"protocol\":\"udp\",\"protocol_number\":17,"
                 "\"address\":\"0.0.0.0\",\"port\":53,\"packets\":1,\"bytes\":2},"
                 "{\"uid\":null,\"protocol\":\"udplite\",\"protocol_number\":136,"
                 "\"address\":\"0.0.0.0\",\"port\":0,\"packets\":1,\"bytes\":2}]}";
