@@ -164,6 +164,13 @@ static bool was_sent(const struct trial_outcome *o)
                o->error != EADDRNOTAVAIL && o->error != EAFNOSUPPORT;
 }
 
+/* The second lock counts what a subject sends anywhere, in network namespaces of their own as well, so that
+ * it counted something says little. But whom it refuses it tells, and it comes behind all orders' rules. */
+static bool refused_by_second(const struct trial_outcome *o)
+{
+        return o->second > 0 && o->error == EPERM && o->others == 0;
+}
+
 enum trial_verdict trial_judge(const struct trial_datagram *d, const struct trial_outcome *o,
                                const char **ret_why)
 {
@@ -179,7 +186,7 @@ enum trial_verdict trial_judge(const struct trial_datagram *d, const struct tria
         if (d->outside ? o->passed > 0 : o->refused > 0)
                 *ret_why = d->outside ? "was taken for an allowed one and let pass"
                                       : "is allowed and was refused";
-        else if (o->second > 0)
+        else if (refused_by_second(o))
                 *ret_why = "was let pass by the rules; only the second lock refused it";
         else if (o->error == 0 && o->others == 0)
                 *ret_why = "was sent, and the rules were not asked";

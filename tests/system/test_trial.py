@@ -195,6 +195,40 @@ def test_the_second_lock_alone_is_not_taken_for_the_first(blind):
     assert any("only the second lock refused it" in e["MESSAGE"] for e in lab.entries())
 
 
+ELSEWHERE = """set -e
+ip link add d0 type veth peer name d1
+ip addr add 10.5.5.5/24 dev d0
+ip link set d0 up
+ip route add default dev d0
+exec /usr/bin/python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    try:
+        s.sendto(b"nowhere", ("198.51.100.7", 9))
+    except OSError:
+        pass
+'
+"""
+
+
+def test_what_is_refused_elsewhere_meanwhile_is_not_the_trials(own):
+    """Where this host has no way there, or another order is asked first, that is not the second lock's doing."""
+    own.do("order", "staff")
+    _first_look(own)
+    if own.orders()["staff"]["locks"]["second_lock"] != "in force":
+        pytest.skip(own.orders()["staff"]["locks"]["second_lock"])
+    own.host.check(["/usr/sbin/ip", "-6", "route", "del", "default"])
+    # in a namespace for which nobody needs a right, and which only the second lock sees
+    own.host.popen(["/usr/bin/unshare", "-rn", "/bin/sh", "-c", ELSEWHERE], ALICE, True)
+    before = own.orders()["staff"]["refused"]["packets"]
+    wait_for(lambda: own.orders()["staff"]["refused"]["packets"] > before, PATIENCE, "the second lock refusing it")
+    for _ in range(10):
+        verdict = _verdict(own)
+        assert verdict["holds"] and not verdict["repaired"], verdict
+        assert "not tried: this host has no way there" in verdict["trial"], verdict
+
+
 def test_where_everything_there_is_allowed_it_says_so(labs):
     lab = labs(_profile("Allow=192.0.2.0/24 198.51.100.0/24 203.0.113.0/24 2001:db8::/32 3fff::/20\n"))
     lab.do("order", "staff")

@@ -133,6 +133,11 @@ static void judges_by_who_counted(void **state)
                 {true, {.error = EPERM, .refused = 1}, TRIAL_AS_ORDERED},
                 {true, {.error = EPERM, .passed = 1}, TRIAL_WRONG},
                 {true, {.error = EPERM, .second = 1}, TRIAL_WRONG},
+                /* what the second lock refused then was another packet */
+                {true, {.error = ENETUNREACH, .second = 1}, TRIAL_UNTRIED},
+                {true, {.error = EPERM, .second = 1, .others = 1}, TRIAL_UNTRIED},
+                {false, {.error = EPERM, .second = 1, .others = 1}, TRIAL_UNTRIED},
+                {false, {.error = EHOSTUNREACH, .second = 7}, TRIAL_UNTRIED},
                 {true, {.error = 0}, TRIAL_WRONG},
                 {true, {.error = EPERM}, TRIAL_UNTRIED},
                 {true, {.error = ENETUNREACH}, TRIAL_UNTRIED},
