@@ -60,6 +60,21 @@ def _subordinate(stage, ways):
              "33", "--regid", "33", "--clear-groups")
 
 
+def _lent(cgroup=None):
+    """What systemd-nsresourced does for whoever asks: ids for as long as the namespace lives, that stand in no file."""
+
+    def play(stage, ways):
+        task = stage.person(person.with_lent_ids, ways, cgroup=cgroup)
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/{task.pid}/{name}", "w", encoding="ascii") as f:
+                f.write("0 700000 65536")
+        yield
+        stage.go(task)
+        stage.go(task)
+
+    return play
+
+
 def _passes(stage, who):
     tries = [stage.way(family) for family in (4, 6)]
     stage.lab.host.call(lambda: list(person.knock(tries, ("udp",))), who=who)
@@ -106,14 +121,17 @@ ROWS = (
     Row(1, "the group alone (setgid program of the group)", by(person.knock, MALLORY.with_(gid=STAFF))),
     Row(1, "subordinate uid and gid", _subordinate),
     Row(1, "second account with the same uid", _twin),
+    Row(1, "ids lent for a moment", _lent(), named="Become somebody else", only_lockdown=True),
     Row(1, "added to the group while locked", _added, daemon=True),
     Row(1, "created in the group while locked", _created, daemon=True),
     Row(5, "setuid program from the session", _in_session, keys=SESSIONS),
+    Row(5, "ids lent for a moment, from the session", _lent(SESSION), keys=SESSIONS),
     Row(5, "setuid program, without Sessions=", _in_session, named="Become somebody else", only_lockdown=True),
     Row(9, "Everyone=yes: a member of nothing", by(person.knock, MALLORY), keys=EVERYONE),
     Row(9, "Everyone=yes: a uid without an account", by(person.knock, MALLORY.with_(uid=54321, gid=54321)),
         keys=EVERYONE),
     Row(9, "Everyone=yes: a subordinate uid", _subordinate, keys=EVERYONE),
+    Row(9, "Everyone=yes: ids lent for a moment", _lent(), keys=EVERYONE),
     Row(9, "Everyone=yes: an excepted user", by(person.knock, BACKUP), keys=EVERYONE, arrives=True),
     Row(9, "Everyone=yes: root", by(person.knock, lab_.ROOT), keys=EVERYONE, arrives=True),
 )
