@@ -120,7 +120,17 @@ static int look_at_protocol(struct manager *m, const struct plans *plans, uint8_
         return r < 0 ? 0 : add_suspects(plans, sockets, n, s);
 }
 
+/* By one of the orders: then nothing that he offers gets out. */
+static bool is_held(const struct plans *plans, uint32_t uid)
+{
+        for (size_t i = 0; i < plans->n; i++)
+                if (uid != UINT32_MAX && subjects_match_uid(plans->items[i].subjects, uid))
+                        return true;
+        return false;
+}
+
 struct unix_look {
+        const struct plans *plans;
         struct sightings *sightings;
         bool bus;
 };
@@ -130,12 +140,17 @@ static int on_unix(void *userdata, const char *path, uint32_t uid)
         struct unix_look *u = userdata;
 
         u->bus |= doors_is_system_bus(path);
+        /* In a mount namespace of his own, everybody gives a socket any path: theirs are not to be taken for
+         * the service's. */
+        if (is_held(u->plans, uid))
+                return 0;
         return doors_add_unix(&u->sightings->listeners, "", path, uid);
 }
 
-static int look_at_services(struct manager *m, const char *cgroup_root, struct sightings *s)
+static int look_at_services(struct manager *m, const struct plans *plans, const char *cgroup_root,
+                            struct sightings *s)
 {
-        struct unix_look u = {.sightings = s};
+        struct unix_look u = {.plans = plans, .sightings = s};
         int r = sever_unix_listeners(m->sever, on_unix, &u);
 
         if (r == -ENOMEM)
@@ -181,7 +196,7 @@ static int look(struct manager *m, const struct plans *plans, struct sightings *
         if (r == 0)
                 r = look_at_protocol(m, plans, IPPROTO_UDP, s);
         if (r == 0)
-                r = look_at_services(m, m->cgroup_root, s);
+                r = look_at_services(m, plans, m->cgroup_root, s);
         return r < 0 ? r : name_all(m->cgroup_root, s);
 }
 

@@ -5,6 +5,7 @@ import ctypes
 import os
 import re
 import socket
+import subprocess
 
 import lab as lab_
 from lab import ALICE, CAROL, HOST4, MALLORY, ROOT
@@ -245,6 +246,38 @@ def test_the_socket_of_a_known_service(lab):
     os.chmod(lab.path("run/cups/cups.sock"), 0o600)  # nobody's but root's
     assert where not in doors(lab.json("order", "staff")["order"])
     assert lab.host.call(_reach, *where, who=ALICE) != b"door"
+
+
+FAKE = """mount -t tmpfs none /run
+mkdir /run/cups
+exec /usr/bin/python3 -c '
+import os, socket, sys
+sockets = []
+for _ in range(64):
+    s = socket.socket(socket.AF_UNIX)
+    s.bind("/run/cups/cups.sock")
+    s.listen(1)
+    os.unlink("/run/cups/cups.sock")
+    sockets.append(s)
+print("ready", flush=True)
+sys.stdin.read()
+'
+"""
+
+
+def test_a_socket_of_the_same_name_hides_none(lab):
+    """In a mount namespace of their own, everybody gives a socket any path."""
+    os.makedirs(lab.path("run/cups"), exist_ok=True)
+    os.chmod(lab.path("run/cups"), 0o755)
+    where = ("unix", "/run/cups/cups.sock")
+    if os.path.exists(lab.path("run/cups/cups.sock")):
+        os.unlink(lab.path("run/cups/cups.sock"))
+    fake = lab.host.popen(["/usr/bin/unshare", "-rm", "/bin/sh", "-ec", FAKE], ALICE, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE)
+    assert fake.stdout.readline() == b"ready\n"
+    serve(lab, "system.slice/cups.service", ROOT, where)
+    door = doors(lab.json("order", "staff")["order"])[where]
+    assert (door["kind"], door["closes"], door["user"]) == ("print", "Services=cups.service", "root")
 
 
 def test_what_a_group_may_use(lab):
