@@ -227,22 +227,47 @@ static const char *of_service(const struct process *p, size_t n)
         return n > 0 ? p[0].program : NULL;
 }
 
-static int name_program(struct listener *l, const char *cgroup_root)
+static int name_program(struct listener *l, const struct process *processes, size_t n)
 {
-        struct process processes[PROCESSES_MAX];
         _cleanup_free_ char *unit = doors_unit_of(l->cgroup_path);
         bool service = unit && strstr(unit, ".service");
-        const char *program;
-        size_t n;
+        const char *program = service ? of_service(processes, n) : of_session(processes, n, l->uid);
 
-        if (!*l->cgroup_path) /* the root, with whatever systemd does not manage */
-                return 0;
-        n = read_processes(cgroup_root, l->cgroup_path, processes, ELEMENTSOF(processes));
-        program = service ? of_service(processes, n) : of_session(processes, n, l->uid);
         if (!program)
                 return 0;
         l->program = strdup(program);
         return l->program ? 0 : -ENOMEM;
+}
+
+static int compare_paths(const void *a, const void *b)
+{
+        struct listener *const *x = a, *const *y = b;
+
+        return strcmp((*x)->cgroup_path, (*y)->cgroup_path);
+}
+
+/* A control group's processes are read once, however many sockets it has: somebody may have thousands in one,
+ * and the daemon answers nobody else meanwhile. */
+static int name_programs(struct listeners *l, const char *cgroup_root)
+{
+        _cleanup_free_ struct listener **sorted = calloc(l->n + 1, sizeof(struct listener *));
+        struct process processes[PROCESSES_MAX];
+        size_t n = 0, n_processes = 0;
+        int r = sorted ? 0 : -ENOMEM;
+
+        for (size_t i = 0; r == 0 && i < l->n; i++)
+                /* the root has whatever systemd does not manage */
+                if (l->items[i].cgroup_path && *l->items[i].cgroup_path)
+                        sorted[n++] = &l->items[i];
+        if (n > 1)
+                qsort(sorted, n, sizeof(*sorted), compare_paths);
+        for (size_t i = 0; r == 0 && i < n; i++) {
+                if (i == 0 || compare_paths(&sorted[i - 1], &sorted[i]) != 0)
+                        n_processes = read_processes(cgroup_root, sorted[i]->cgroup_path, processes,
+                                                     ELEMENTSOF(processes));
+                r = name_program(sorted[i], processes, n_processes);
+        }
+        return r;
 }
 
 static int find_paths(struct listeners *l, const char *cgroup_root)
@@ -261,10 +286,7 @@ static int find_paths(struct listeners *l, const char *cgroup_root)
 
 int doors_name(struct listeners *l, const char *cgroup_root)
 {
-        int r = find_paths(l, cgroup_root), named = 0;
+        int r = find_paths(l, cgroup_root), named = name_programs(l, cgroup_root);
 
-        for (size_t i = 0; i < l->n && named == 0; i++)
-                if (l->items[i].cgroup_path)
-                        named = name_program(&l->items[i], cgroup_root);
         return named < 0 ? named : r;
 }

@@ -3,6 +3,8 @@
 /* Looking for whose sockets are, in trees made for the test: control groups with real processes in them, and
  * the files of a machine. */
 
+// wrap: fopen
+
 #include "doors.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -18,6 +20,17 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
+
+/* How often a control group's processes were listed. */
+static unsigned n_listings;
+
+FILE *__real_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode)
+{
+        n_listings += strstr(path, "/cgroup.procs") != NULL && *mode == 'r';
+        return __real_fopen(path, mode);
+}
 
 static int setup(void **state)
 {
@@ -190,6 +203,27 @@ static void test_programs(void **state)
         }
 }
 
+/* Thousands, if somebody wants to keep the daemon busy, and in no order. */
+static void test_many_sockets(void **state)
+{
+        static const char *const groups[] = {"system.slice/a.service",
+                                             "user.slice/user-0.slice/session-1.scope"};
+        const char *root = *state;
+        _cleanup_listeners_ struct listeners l = {0};
+        pid_t pids[2];
+
+        assert_int_equal(populate(root, groups[0], "squid", pids, 1), 1);
+        assert_int_equal(populate(root, groups[1], "ssh", pids + 1, 1), 1);
+        for (size_t i = 0; i < 1000; i++)
+                expect(&l, id_of(root, groups[i % 2]), 0);
+        n_listings = 0;
+        assert_int_equal(doors_name(&l, root), 0);
+        assert_int_equal(n_listings, ELEMENTSOF(groups));
+        for (size_t i = 0; i < l.n; i++)
+                assert_string_equal(l.items[i].program, i % 2 ? "ssh" : "squid");
+        end_all(pids, ELEMENTSOF(pids));
+}
+
 /* ---- Unix sockets ---- */
 
 static void bind_at(const char *root, const char *rest)
@@ -329,6 +363,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_programs, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_many_sockets, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_may_connect, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_known_sockets, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_bus_services, setup, teardown),
