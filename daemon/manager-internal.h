@@ -87,7 +87,7 @@ struct lockdown {
 
         struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours */
         bool engaged;
-        uint64_t held_at; /* monotonic clock: from then on nothing of its subjects got out */
+        uint64_t held_at; /* monotonic clock: both locks were in place */
         /* what the table showed when it was read last, and what of that is a part of the order's total */
         uint64_t seen_packets, seen_bytes, counted_packets, counted_bytes;
         char *kernel_problem;     /* why the kernel does not hold what it should, or NULL */
