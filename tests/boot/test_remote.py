@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 from container import lab, wait_for
@@ -41,8 +42,17 @@ class Login:
         return self.program.poll() is None
 
     def await_end(self, timeout=AT_ONCE):
-        wait_for(lambda: not self.lives(), timeout, f"the end of the login from {self.source}")
-        return self.program.stdout.read()
+        """What it says meanwhile is taken: a client of OpenSSH 10 does not end before it is rid of that."""
+        said = []
+        reader = threading.Thread(target=lambda: said.append(self.program.stdout.read()))
+        reader.start()
+        try:
+            wait_for(lambda: not self.lives(), timeout, f"the end of the login from {self.source}")
+        finally:
+            if self.lives():
+                self.program.kill()
+            reader.join()
+        return said[0]
 
     def close(self):
         if self.lives():
