@@ -282,7 +282,9 @@ static void fuzz_change(struct nft *n, unsigned what, const struct ruleset *old,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         _cleanup_(case_clear) struct case_built c = {0}, other = {0};
+        static _Alignas(struct nlmsghdr) char message[NFT_MESSAGE_MAX + 4096];
         struct nft n = {.socket = (struct mnl_socket *)(void *)&kernel,
+                        .message = message,
                         .portid = PORT_ID,
                         .sequence = UINT32_MAX - 20,
                         .table_flags = NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST,
