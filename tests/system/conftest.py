@@ -86,5 +86,15 @@ def labs():
         one.close()
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure comes with the daemon's last words."""
+    outcome = yield
+    report = outcome.get_result()
+    one = item.funcargs.get("lab")
+    if call.when == "call" and report.failed and one and one.daemon:
+        report.sections.append(("what lockdownd said", one.daemon.said()[-4000:]))
+
+
 def pytest_terminal_summary(terminalreporter):
     campaign.show(terminalreporter)
