@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The life of an order: given, repeated, extended, expired, lifted."""
 
+import os
 import time
 
 import checks
@@ -63,15 +64,17 @@ def test_staged_tables_have_no_hooks(lab):
 
 
 def _ends(lab, who, until):
-    """Waits for the end by itself; it must be neither early nor more than a second late."""
+    """Waits for the end by itself; it must be neither early nor more than a second late. Where the processors are fought for, the
+    kernel can be long in letting go: then the second is the daemon's own, which the record tells."""
+    slack = 1.0 if os.getloadavg()[0] < 2 * os.cpu_count() else PATIENCE
     cost = 0.0  # of looking, on a machine that may be busy
     while time.time() < until - 0.05:
         began = time.time()
         assert not quick(lab, who) or time.time() >= until, "freed early"
         cost = max(cost, time.time() - began)
         time.sleep(0.02)
-    checks.wait_freed(lab, who, 10.0)
-    assert until <= time.time() < until + 1.0 + 2 * cost, f"{time.time() - until:.3f} s late"
+    checks.wait_freed(lab, who, PATIENCE)
+    assert until <= time.time() < until + slack + 2 * cost, f"{time.time() - until:.3f} s late"
     assert lab.orders() == {}
     last = lab.json("history")["orders"][0]
     assert last["state"] == "expired" and 0 <= last["ended_at_usec"] / 1e6 - until < 0.5
