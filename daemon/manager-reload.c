@@ -218,8 +218,8 @@ static void finish_reload(struct reload_op *o)
         document = json_pack("{s:b,s:o,s:o}", "reloaded", 1, "changed", sentences(&changed), "warnings",
                              sentences(&o->warnings));
         reload_free(o);
-        manager_refresh_all(m);
         manager_refresh_access(m);
+        manager_refresh_all(m);
         manager_update_status(m);
         operation_reply(&op, document);
         for (size_t i = 0; i < m->n_lockdowns; i++)

@@ -537,6 +537,20 @@ void manager_restore_late(struct manager *m)
         manager_verify_soon(m);
 }
 
+/* One after the other, and it may take its time for each: first whom an order lacks, for the network waits
+ * for these; then who may order and lift; then the people of whom a list is there already, or whom nobody
+ * blocks yet. */
+static void ask_directory(struct manager *m)
+{
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->order && !lockdown_knows_people(m->lockdowns[i]))
+                        lockdown_refresh(m->lockdowns[i], NULL, NULL);
+        manager_refresh_access(m);
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (!m->lockdowns[i]->refreshing)
+                        lockdown_refresh(m->lockdowns[i], NULL, NULL);
+}
+
 int manager_start(struct manager *m, char **ret_error)
 {
         _cleanup_(config_freep) struct config *c = load_config(m);
@@ -561,8 +575,7 @@ int manager_start(struct manager *m, char **ret_error)
                         (void)lockdown_sync(l);
         }
         manager_sweep_members(m);
-        manager_refresh_all(m);
-        manager_refresh_access(m); /* behind whom an order may wait for: a directory may hang over each */
+        ask_directory(m);
         manager_watch_owners(m);
         manager_verify_soon(m);
         manager_update_status(m);
