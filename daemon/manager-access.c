@@ -24,12 +24,6 @@ static void access_query_drop(struct manager *m, enum right right)
         free(q);
 }
 
-void manager_cancel_access(struct manager *m)
-{
-        for (enum right right = 0; right < _RIGHT_MAX; right++)
-                access_query_drop(m, right);
-}
-
 /* Of what was asked and not answered, whom it allowed before it still allows. */
 static int keep_unanswered(struct access_query *q, const struct membership *answer)
 {
@@ -177,8 +171,8 @@ void manager_ask_access_again(struct manager *m)
 
 void manager_forget_access(struct manager *m)
 {
-        manager_cancel_access(m);
         for (enum right right = 0; right < _RIGHT_MAX; right++) {
+                access_query_drop(m, right);
                 access_clear(&m->access[right]);
                 free(m->access_problems[right]);
         }

@@ -238,8 +238,7 @@ void manager_ask_again(struct manager *m);
 /* ---- manager-access.c ---- */
 void manager_refresh_access(struct manager *m);
 void manager_ask_access_again(struct manager *m); /* the rights that are due */
-void manager_cancel_access(struct manager *m);
-void manager_forget_access(struct manager *m); /* for good */
+void manager_forget_access(struct manager *m);    /* for good */
 
 /* ---- manager-repair.c ---- */
 /* Somebody changed tables of ours: what is in force and differs is put right. */
