@@ -61,6 +61,7 @@ static int ask_access(struct resolver *r, struct question *q)
 static int check_names(const struct config *c, const char *executable, struct problems *problems)
 {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(launcher_freep) struct launcher *launcher = NULL;
         _cleanup_(resolver_freep) struct resolver *resolver = NULL;
         const struct words *access[] = {&c->access_order, &c->access_lift, &c->access_status};
         size_t n = c->n_profiles + ELEMENTSOF(access), open = n;
@@ -68,7 +69,9 @@ static int check_names(const struct config *c, const char *executable, struct pr
         int r = questions ? sd_event_new(&event) : -ENOMEM;
 
         if (r >= 0)
-                r = resolver_new(event, executable, &resolver);
+                r = launcher_new(executable, NULL, &launcher);
+        if (r >= 0)
+                r = resolver_new(event, launcher, &resolver);
         for (size_t i = 0; i < n && r >= 0; i++) {
                 struct question *q = &questions[i];
 

@@ -12,6 +12,7 @@
 
 #include "cleanup.h"
 #include "destinations.h"
+#include "launcher.h"
 #include <systemd/sd-event.h>
 
 struct dns_relay;
@@ -19,10 +20,9 @@ struct dns_relay;
 /* The process died by itself or could not be started (-errno); it is tried again. */
 typedef void (*dns_relay_died_t)(void *userdata, int error);
 
-/* Takes a port on 127.0.0.1 and ::1, UDP and TCP: PREFERRED if that is free, else (or with 0) one of the
- * kernel's choice. Nobody is served yet. EXECUTABLE: the program started as the process. -EADDRINUSE: no port
- * is free. */
-int dns_relay_new(sd_event *event, const char *executable, uint16_t preferred, dns_relay_died_t died,
+/* Takes a port as launcher_take_port() does, with its errors. Nobody is served yet. LAUNCHER, which stays the
+ * caller's, starts the process. */
+int dns_relay_new(sd_event *event, struct launcher *launcher, uint16_t preferred, dns_relay_died_t died,
                   void *userdata, struct dns_relay **ret);
 uint16_t dns_relay_port(const struct dns_relay *r);
 /* From here on what comes to the port waits for the process: to be called before rules send anything there.
@@ -37,7 +37,6 @@ void dns_relay_stop(struct dns_relay *r);
 struct dns_relay *dns_relay_free(struct dns_relay *r); /* returns NULL */
 DEFINE_CLEANUP(struct dns_relay *, dns_relay_free)
 
-#define DNS_RELAY_ARGUMENT "--dns-relay"
 /* The process itself: forwards what comes to the sockets it was given to the N addresses (one a family),
  * until the daemon ends. Returns its exit status. */
 int dns_relay_worker_run(char *const *addresses, int n);

@@ -3,12 +3,14 @@
 #include "bus.h"
 #include "check.h"
 #include "dns-relay.h"
+#include "launcher.h"
 #include "manager.h"
 #include "notifier.h"
 #include "readiness.h"
 #include "resolver.h"
 #include "timespan.h"
 #include "trial-process.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -42,6 +44,7 @@ static const char help[] =
 enum mode {
         MODE_DAEMON,
         MODE_CHECK,
+        MODE_LAUNCHER,
         MODE_WORKER,
         MODE_RELAY,
         MODE_TRIAL,
@@ -55,9 +58,10 @@ static enum mode parse_arguments(int argc, char **argv, const char **ret_wrong)
 {
         static const struct option options[] = {
                 {"check", no_argument, NULL, MODE_CHECK},
-                {"resolver-worker", no_argument, NULL, MODE_WORKER},
-                {"dns-relay", no_argument, NULL, MODE_RELAY},
-                {"trial", no_argument, NULL, MODE_TRIAL},
+                {LAUNCHER_ARGUMENT + 2, no_argument, NULL, MODE_LAUNCHER},
+                {RESOLVER_WORKER_ARGUMENT + 2, no_argument, NULL, MODE_WORKER},
+                {DNS_RELAY_ARGUMENT + 2, no_argument, NULL, MODE_RELAY},
+                {TRIAL_ARGUMENT + 2, no_argument, NULL, MODE_TRIAL},
                 {"help", no_argument, NULL, MODE_HELP},
                 {"version", no_argument, NULL, MODE_VERSION},
                 {NULL, 0, NULL, 0},
@@ -209,6 +213,7 @@ static int run_loop(sd_event *event, const char *executable)
 {
         const struct inherited inherited = inherit();
         _cleanup_(notifier_freep) struct notifier *notifier = NULL;
+        _cleanup_(launcher_freep) struct launcher *launcher = NULL;
         _cleanup_(manager_freep) struct manager *manager = NULL;
         _cleanup_(bus_freep) struct bus *bus = NULL;
         _cleanup_(readiness_freep) struct readiness *readiness = NULL;
@@ -216,13 +221,15 @@ static int run_loop(sd_event *event, const char *executable)
                 .configuration = directory("CONFIGURATION_DIRECTORY", "/etc/lockdownd"),
                 .state = directory("STATE_DIRECTORY", "/var/lib/lockdownd"),
                 .runtime = directory("RUNTIME_DIRECTORY", "/run/lockdownd"),
-                .executable = executable,
                 .kept_socket = inherited.tables,
         };
         char *error = NULL;
         int r = notifier_new(event, &notifier);
 
         paths.notifier = notifier;
+        if (r >= 0)
+                r = launcher_new(executable, getenv("LAUNCHER_SOCKET"), &launcher);
+        paths.launcher = launcher;
         if (r >= 0)
                 r = manager_new(event, &paths, &manager, &error);
         if (r >= 0) {
@@ -273,8 +280,10 @@ int main(int argc, char **argv)
         case MODE_CHECK:
                 return check_run(directory("CONFIGURATION_DIRECTORY", "/etc/lockdownd"),
                                  n > 0 ? executable : self, stdout, stderr);
+        case MODE_LAUNCHER:
+                return launcher_run(n > 0 ? executable : self);
         case MODE_WORKER:
-                return resolver_worker_run(3);
+                return resolver_worker_run(WORKER_FD);
         case MODE_RELAY:
                 return dns_relay_worker_run(argv + optind, argc - optind);
         case MODE_TRIAL:

@@ -123,7 +123,7 @@ struct lockdown {
 
 struct manager {
         sd_event *event;
-        char *configuration_dir, *state_dir, *executable;
+        char *configuration_dir, *state_dir;
         struct notifier *notifier; /* borrowed */
         int lock_fd;               /* held for life: one daemon at a time */
         struct nft *nft;
@@ -134,6 +134,7 @@ struct manager {
         struct second_lock *second;      /* NULL where there is none: */
         char *second_problem;            /* … because */
         unsigned second_tries;
+        struct launcher *launcher; /* borrowed */
         struct resolver *resolver;
         struct store *store;
         char *state_problem;       /* the store is one that holds nothing, because … */
@@ -149,7 +150,6 @@ struct manager {
         sd_event_source *verify_next;
         sd_event_source *sever_later;       /* what came up through a hole */
         struct verification *verifications; /* the first is under way, the others wait */
-        struct worker_graveyard graveyard;  /* of the processes that tried */
         uint64_t trial_turn;
         sd_event_source *seen_timer; /* NULL: nobody is looked for */
         struct idset seen;           /* owners of sockets so far, while it runs */

@@ -47,7 +47,7 @@ void lockdown_relay_prepare(struct lockdown *l)
         if (!wanted(l))
                 return;
         if (!l->relay)
-                r = dns_relay_new(m->event, m->executable, port_before(l), on_died, l, &l->relay);
+                r = dns_relay_new(m->event, m->launcher, port_before(l), on_died, l, &l->relay);
         if (r >= 0 && l->order)
                 r = dns_relay_open(l->relay);
         if (r < 0)

@@ -254,8 +254,7 @@ void lockdown_try(struct lockdown *l, lockdown_tried_t callback, void *userdata)
         int r = t ? find_subject(l, &t->uid, &gid) : -ENOMEM;
 
         if (r >= 0)
-                r = trial_process_start(m->event, m->executable, &m->graveyard, t->uid, gid, on_sent, l,
-                                        &t->process);
+                r = trial_process_start(m->event, m->launcher, t->uid, gid, on_sent, l, &t->process);
         if (r < 0) {
                 set_problem(&l->trial_text, "not possible: %s",
                             r == -ENOENT ? "nobody is known whom it covers by a uid" : strerror(-r));

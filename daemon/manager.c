@@ -447,7 +447,8 @@ static int open_edges(struct manager *m, const struct manager_paths *paths, char
         }
         watch_devices(m);
         manager_second_open(m);
-        r = resolver_new(m->event, paths->executable, &m->resolver);
+        m->launcher = paths->launcher;
+        r = resolver_new(m->event, m->launcher, &m->resolver);
         if (r >= 0)
                 r = watch_new(m->event, on_accounts_changed, m, &m->watch);
         if (r >= 0)
@@ -485,9 +486,8 @@ int manager_new(sd_event *event, const struct manager_paths *paths, struct manag
         m->clock_set_at = now.boottime;
         m->configuration_dir = strdup(paths->configuration);
         m->state_dir = strdup(paths->state);
-        m->executable = strdup(paths->executable);
         m->config = config_new_default();
-        if (!m->configuration_dir || !m->state_dir || !m->executable || !m->config)
+        if (!m->configuration_dir || !m->state_dir || !m->config)
                 return -ENOMEM;
         r = open_edges(m, paths, ret_error);
         if (r < 0) {
@@ -507,7 +507,6 @@ struct manager *manager_free(struct manager *m)
         manager_cancel_verifications(m);
         for (size_t i = 0; i < m->n_lockdowns; i++)
                 lockdown_tell_tampering(m->lockdowns[i]);
-        worker_graveyard_clear(&m->graveyard);
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 
@@ -554,7 +553,6 @@ struct manager *manager_free(struct manager *m)
         free(m->state_problem);
         free(m->cgroup_root);
         problems_clear(&m->damage);
-        free(m->executable);
         if (m->lock_fd >= 0)
                 close(m->lock_fd);
         sd_event_unref(m->event);

@@ -7,6 +7,7 @@
  * by an event loop. */
 
 #include "access.h"
+#include "launcher.h"
 #include "notifier.h"
 #include "order.h"
 #include "profile.h"
@@ -19,7 +20,7 @@ struct manager_paths {
         const char *configuration; /* directories */
         const char *state;
         const char *runtime;
-        const char *executable;    /* of this program, started again as the resolver's worker */
+        struct launcher *launcher; /* borrowed; starts the processes that the daemon needs */
         int kept_socket;           /* manager_socket() of an earlier daemon, taken over; or -1 */
         struct notifier *notifier; /* borrowed; the service manager is told the status; may be NULL */
 };

@@ -8,8 +8,6 @@
 #include "resolver.h"
 #include "worker.h"
 
-#define RESOLVER_WORKER_ARGUMENT "--resolver-worker"
-
 struct resolver_request {
         bool wants_names;  /* the names of UIDS; or … */
         bool wants_person; /* … all about the first of USERS; otherwise members */

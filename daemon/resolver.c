@@ -26,9 +26,8 @@ struct request {
 
 struct resolver {
         sd_event *event;
-        char *executable;
+        struct launcher *launcher;      /* borrowed */
         struct worker_process *process; /* NULL until asked something */
-        struct worker_graveyard graveyard;
         struct request *queue;
         struct request *current;  /* held by the process */
         bool reused;              /* the process has answered others before */
@@ -153,15 +152,14 @@ static void on_answer(void *userdata, int error, const char *text, size_t size);
 
 static int ensure_process(struct resolver *r)
 {
-        char *const argv[] = {r->executable, (char *)RESOLVER_WORKER_ARGUMENT, NULL};
-        const struct worker_program program = {.argv = argv};
+        const struct launch what = {.kind = LAUNCH_RESOLVER};
 
         if (r->process && !worker_process_usable(r->process))
                 r->process = worker_process_end(r->process);
         r->reused = r->process != NULL;
         if (r->process)
                 return 0;
-        return worker_process_start(r->event, &program, &r->graveyard, on_answer, r, &r->process);
+        return worker_process_start(r->event, r->launcher, &what, on_answer, r, &r->process);
 }
 
 static int hand_over(struct resolver *r, const struct request *q)
@@ -257,7 +255,7 @@ static int make_sources(struct resolver *r)
         return sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
 }
 
-int resolver_new(sd_event *event, const char *executable, struct resolver **ret)
+int resolver_new(sd_event *event, struct launcher *launcher, struct resolver **ret)
 {
         _cleanup_(resolver_freep) struct resolver *r = calloc(1, sizeof(*r));
         int e;
@@ -265,9 +263,7 @@ int resolver_new(sd_event *event, const char *executable, struct resolver **ret)
         if (!r)
                 return -ENOMEM;
         r->event = sd_event_ref(event);
-        r->executable = strdup(executable);
-        if (!r->executable)
-                return -ENOMEM;
+        r->launcher = launcher;
         e = make_sources(r);
         if (e < 0)
                 return e;
@@ -282,7 +278,6 @@ struct resolver *resolver_free(struct resolver *r)
         if (!r)
                 return NULL;
         worker_process_end(r->process);
-        worker_graveyard_clear(&r->graveyard);
         request_free(r->current);
         while ((q = r->queue)) {
                 r->queue = q->next;
@@ -291,7 +286,6 @@ struct resolver *resolver_free(struct resolver *r)
         sd_event_source_disable_unref(r->starter);
         sd_event_source_disable_unref(r->timer);
         sd_event_unref(r->event);
-        free(r->executable);
         free(r);
         return NULL;
 }

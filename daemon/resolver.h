@@ -7,15 +7,15 @@
  * killed and replaced, and the request it held fails. Callbacks are never called from within the call that
  * made the request. */
 
+#include "launcher.h"
 #include "person.h"
 #include "subjects.h"
 #include <systemd/sd-event.h>
 
 struct resolver;
 
-/* EXECUTABLE: the program started as the worker (argv: EXECUTABLE --resolver-worker; the socket is fd 3). The
- * first request starts it. */
-int resolver_new(sd_event *event, const char *executable, struct resolver **ret);
+/* The first request has LAUNCHER, which stays the caller's, start the worker. */
+int resolver_new(sd_event *event, struct launcher *launcher, struct resolver **ret);
 struct resolver *
 resolver_free(struct resolver *r); /* ends the worker; pending requests are dropped; returns NULL */
 
@@ -27,8 +27,8 @@ struct resolver_query {
 /* More people than this are not believed: the kernel would be asked to remember each of them. */
 #define RESOLVER_PEOPLE_MAX (UINT64_C(1) << 21)
 /* ERROR: 0, or -ETIMEDOUT, -EPIPE (the worker died), -EBADMSG, -E2BIG (more than RESOLVER_PEOPLE_MAX),
- * -ENOMEM, or why no worker could be started (-ENOENT …). M is valid during the call only; the callback may
- * move it out (leave it zeroed). */
+ * -ENOMEM, or why no worker could be started (-ENOENT, -ECONNREFUSED …). M is valid during the call only; the
+ * callback may move it out (leave it zeroed). */
 typedef void (*resolver_members_t)(void *userdata, int error, struct membership *m);
 /* Copies the query. DEADLINE: microseconds from the moment the worker takes it up. Numeric users ("1000") are
  * taken as uids, numeric groups as gids, also without an entry in the databases. */

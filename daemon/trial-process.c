@@ -50,14 +50,12 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-int trial_process_start(sd_event *event, const char *executable, struct worker_graveyard *graveyard,
-                        uint32_t uid, uint32_t gid, trial_sent_t callback, void *userdata,
-                        struct trial_process **ret)
+int trial_process_start(sd_event *event, struct launcher *launcher, uint32_t uid, uint32_t gid,
+                        trial_sent_t callback, void *userdata, struct trial_process **ret)
 {
         _cleanup_(trial_process_endp) struct trial_process *p = calloc(1, sizeof(*p));
         char uid_text[16], gid_text[16];
-        char *const argv[] = {(char *)executable, (char *)TRIAL_ARGUMENT, uid_text, gid_text, NULL};
-        const struct worker_program program = {.argv = argv};
+        const struct launch what = {.kind = LAUNCH_TRIAL, .arguments = {uid_text, gid_text}};
         int r;
 
         if (!p)
@@ -71,7 +69,7 @@ int trial_process_start(sd_event *event, const char *executable, struct worker_g
         if (r >= 0)
                 r = sd_event_source_set_enabled(p->deadline, SD_EVENT_OFF);
         if (r >= 0)
-                r = worker_process_start(event, &program, graveyard, on_answer, p, &p->process);
+                r = worker_process_start(event, launcher, &what, on_answer, p, &p->process);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(p);

@@ -2,13 +2,19 @@
 #ifndef LOCKDOWN_WORKER_H
 #define LOCKDOWN_WORKER_H
 
-/* What the processes that lockdownd starts have in common. Their socket to the daemon is WORKER_FD; further
- * descriptors that they are given follow it. A message there is a uint32_t size in host order, then that many
- * bytes. */
+/* What the processes that the launcher starts have in common. Their socket to the daemon is WORKER_FD;
+ * further descriptors that they are given follow it. A message there is a uint32_t size in host order, then
+ * that many bytes. */
 
+#include "spawn-process.h"
 #include <stdint.h>
 
-#define WORKER_FD 3
+/* As what lockdownd is started then. */
+#define RESOLVER_WORKER_ARGUMENT "--resolver-worker"
+#define DNS_RELAY_ARGUMENT "--dns-relay" /* ADDRESS… */
+#define TRIAL_ARGUMENT "--trial"         /* UID GID */
+
+#define WORKER_FD SPAWN_FD
 #define WORKER_FDS_MAX 8 /* further ones */
 /* The longest message either side accepts: a million members with long names fit several times. */
 #define WORKER_MESSAGE_MAX (UINT32_C(64) << 20)

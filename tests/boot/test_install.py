@@ -23,6 +23,7 @@ def test_everything_is_where_it_is_looked_for(tmp_path, prefix):
     found = files(tmp_path)
     for wanted in ("sbin/lockdownd", "bin/lockdownctl", "lib/systemd/system/lockdownd.service",
                    "lib/systemd/system/lockdownd.socket", "lib/systemd/system/lockdownd-units.service",
+                   "lib/systemd/system/lockdownd-launcher.socket", "lib/systemd/system/lockdownd-launcher.service",
                    "lib/systemd/system/lockdown@.service", "lib/systemd/catalog/lockdownd.catalog",
                    "lib/sysusers.d/lockdownd.conf", "share/man/man8/lockdownd.8", "share/man/man1/lockdownctl.1",
                    "share/man/man5/lockdownd.conf.5"):

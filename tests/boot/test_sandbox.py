@@ -10,14 +10,18 @@ from lab import ALICE, RESOLVER4
 
 # Lines of `systemd-analyze security` that the unit explains, and the figure they come to.
 DAEMON = {"UserOrDynamicUser", "PrivateDevices", "CapabilityBoundingSet_CAP_KILL", "CapabilityBoundingSet_CAP_BPF",
-          "CapabilityBoundingSet_CAP_SET_UID_GID_PCAP", "CapabilityBoundingSet_CAP_NET_ADMIN",
-          "RestrictAddressFamilies_AF_NETLINK", "RestrictAddressFamilies_AF_UNIX",
-          "RestrictAddressFamilies_AF_INET_INET6", "SystemCallFilter_privileged", "ProtectProc", "ProcSubset",
-          "PrivateNetwork", "PrivateUsers", "DeviceAllow", "IPAddressDeny",
+          "CapabilityBoundingSet_CAP_NET_ADMIN", "RestrictAddressFamilies_AF_NETLINK", "RestrictAddressFamilies_AF_UNIX",
+          "SystemCallFilter_privileged", "ProtectProc", "ProcSubset", "PrivateNetwork", "PrivateUsers", "DeviceAllow",
           "ProtectClock", "SystemCallFilter_clock"}
+LAUNCHER = {"UserOrDynamicUser", "PrivateDevices", "CapabilityBoundingSet_CAP_KILL",
+            "CapabilityBoundingSet_CAP_SET_UID_GID_PCAP", "CapabilityBoundingSet_CAP_NET_ADMIN",
+            "RestrictAddressFamilies_AF_NETLINK", "RestrictAddressFamilies_AF_UNIX",
+            "RestrictAddressFamilies_AF_INET_INET6", "SystemCallFilter_privileged", "ProcSubset", "PrivateNetwork",
+            "PrivateUsers", "DeviceAllow", "IPAddressDeny"}
 FOLLOWER = {"UserOrDynamicUser", "RestrictAddressFamilies_AF_UNIX", "DeviceAllow", "PrivateUsers"}
 ORDER = FOLLOWER | {"PrivateDevices", "PrivateNetwork"}
-CAPABILITIES = {"cap_net_admin": 12, "cap_kill": 5, "cap_setgid": 6, "cap_setuid": 7, "cap_perfmon": 38, "cap_bpf": 39}
+CAPABILITIES = {"lockdownd.service": {"cap_net_admin": 12, "cap_kill": 5, "cap_perfmon": 38, "cap_bpf": 39},
+                "lockdownd-launcher.service": {"cap_net_admin": 12, "cap_kill": 5, "cap_setgid": 6, "cap_setuid": 7}}
 
 CONFIGURATION = """
 [Profile relayed]
@@ -27,7 +31,9 @@ SecondLock=no
 """
 
 
-@pytest.mark.parametrize("unit, explained, most", [("lockdownd.service", DAEMON, 30), ("lockdownd-units.service", FOLLOWER, 8),
+@pytest.mark.parametrize("unit, explained, most", [("lockdownd.service", DAEMON, 23),
+                                                   ("lockdownd-launcher.service", LAUNCHER, 26),
+                                                   ("lockdownd-units.service", FOLLOWER, 8),
                                                    ("lockdown@staff.service", ORDER, 15)])
 def test_exposure_does_not_creep_up(machine, unit, explained, most):
     rows = json.loads(machine.do("systemd-analyze", "security", "--json=short", "--no-pager", unit))
@@ -43,11 +49,11 @@ def fields(machine, pid):
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def children(machine, argument):
-    """The daemon's processes started with ARGUMENT, by their pids in the container."""
-    main = machine.property("lockdownd.service", "MainPID")
+def launched(machine, argument):
+    """The processes that the launcher started with ARGUMENT, by their pids in the container."""
+    main = machine.property("lockdownd-launcher.service", "MainPID")
     found = []
-    for pid in machine.do("cat", f"/proc/{main}/task/{main}/children").split():
+    for pid in machine.run("cat", f"/proc/{main}/task/{main}/children").stdout.split():
         words = machine.run("cat", f"/proc/{pid}/cmdline").stdout.split("\0")
         if argument in words:
             found.append(pid)
@@ -59,8 +65,8 @@ def assert_confined(machine, pid, oom_score):
     assert set(status["Uid"].split()) == set(status["Gid"].split()) == {"65534"} and not status["Groups"], status
     assert {status[name] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {"0" * 16}, status
     assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", status
-    assert int(status["Seccomp_filters"]) > int(fields(machine, machine.property("lockdownd.service", "MainPID"))
-                                                ["Seccomp_filters"]), "it has no filter of its own"
+    launcher = fields(machine, machine.property("lockdownd-launcher.service", "MainPID"))
+    assert int(status["Seccomp_filters"]) > int(launcher["Seccomp_filters"]), "it has no filter of its own"
     assert machine.do("cat", f"/proc/{pid}/oom_score_adj").strip() == oom_score
     limits = machine.do("cat", f"/proc/{pid}/limits")
     assert any(line.split()[:4] == ["Max", "core", "file", "size"] and line.split()[4] == "0"
@@ -82,9 +88,10 @@ def fixture_relayed(machine):
     machine.do("lockdownctl", "reload")
 
 
-def test_the_daemon_has_these_capabilities(machine):
-    expected = sum(1 << bit for bit in CAPABILITIES.values())
-    status = fields(machine, machine.property("lockdownd.service", "MainPID"))
+@pytest.mark.parametrize("unit", CAPABILITIES)
+def test_who_has_which_capabilities(machine, unit):
+    expected = sum(1 << bit for bit in CAPABILITIES[unit].values())
+    status = fields(machine, machine.property(unit, "MainPID"))
     for name in ("CapEff", "CapBnd"):
         assert int(status[name], 16) == expected, (name, status[name])
 
@@ -93,8 +100,8 @@ def test_the_daemon_has_these_capabilities(machine):
 def test_worker_and_relay_are_confined_and_ended(machine):
     """Started, doing their work, and killed: another user's processes, whatever they are doing."""
     machine.do("lockdownctl", "order", "relayed")
-    relay, = container.wait_for(lambda: children(machine, "--dns-relay"), 10.0, "the relay")
-    worker, = container.wait_for(lambda: children(machine, "--resolver-worker"), 10.0, "the worker")
+    relay, = container.wait_for(lambda: launched(machine, "--dns-relay"), 10.0, "the relay")
+    worker, = container.wait_for(lambda: launched(machine, "--resolver-worker"), 10.0, "the worker")
     container.wait_for(lambda: fields(machine, relay)["Seccomp_filters"] == fields(machine, worker)["Seccomp_filters"], 10.0,
              "the relay to have confined itself")
     assert_confined(machine, relay, "0")
@@ -105,9 +112,30 @@ def test_worker_and_relay_are_confined_and_ended(machine):
              "what was sent to the machine's own resolver to be relayed")
     machine.do("kill", "-STOP", worker, relay)
     machine.do("systemctl", "reload", "lockdownd.service")  # asks for the people again
-    container.wait_for(lambda: worker not in children(machine, "--resolver-worker"), 20.0, "the end of a worker that hangs")
+    container.wait_for(lambda: worker not in launched(machine, "--resolver-worker"), 20.0, "the end of a worker that hangs")
     machine.do("lockdownctl", "lift", "relayed")
-    container.wait_for(lambda: not children(machine, "--dns-relay"), 10.0, "the end of the relay")
+    container.wait_for(lambda: not launched(machine, "--dns-relay"), 10.0, "the end of the relay")
+
+
+@pytest.mark.usefixtures("relayed")
+def test_the_launcher_comes_and_goes(machine):
+    """The daemon has no processes of its own. One that is killed takes its own along, and is started again; it ends with the
+    daemon that it serves."""
+    machine.do("lockdownctl", "order", "relayed")
+    main = machine.property("lockdownd.service", "MainPID")
+    assert not machine.do("cat", f"/proc/{main}/task/{main}/children").split()
+    relay, = container.wait_for(lambda: launched(machine, "--dns-relay"), 10.0, "the relay")
+    machine.systemctl("kill", "--kill-whom=main", "--signal=KILL", "lockdownd-launcher.service")
+    container.wait_for(lambda: set(launched(machine, "--dns-relay")) - {relay}, 10.0, "another relay")
+    assert machine.property("lockdownd.service", "MainPID") == main
+    machine.systemctl("stop", "lockdownd-launcher.service")
+    container.wait_for(lambda: launched(machine, "--dns-relay"), 10.0, "a third one")
+    machine.do("lockdownctl", "verify", "relayed")
+    launcher = machine.property("lockdownd-launcher.service", "MainPID")
+    machine.systemctl("restart", "lockdownd.service")
+    container.wait_for(lambda: launched(machine, "--dns-relay"), 10.0, "the relay of the next daemon")
+    container.wait_for(lambda: not machine.run("cat", f"/proc/{relay}/cmdline").stdout, 10.0, "the end of the first relay")
+    assert machine.property("lockdownd-launcher.service", "MainPID") != launcher or launcher == "0"
 
 
 @pytest.mark.usefixtures("relayed")

@@ -83,6 +83,14 @@ def _write(path, text, mode=0o644):
         os.chmod(path, mode)
 
 
+def _children_of(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            return [int(child) for child in f.read().split()]
+    except OSError:
+        return []
+
+
 class Daemon:
     """lockdownd in the foreground, on the lab's host."""
 
@@ -113,14 +121,23 @@ class Daemon:
             f.seek(self.log_start)
             return f.read()
 
+    def children(self, argument):
+        """What its launcher has started with ARGUMENT: {pid: the words behind it}."""
+        found = {}
+        for launcher in _children_of(self.pid):
+            for pid in _children_of(launcher):
+                try:
+                    with open(f"/proc/{pid}/cmdline", "rb") as f:
+                        words = f.read().decode().split("\0")[:-1]
+                except OSError:
+                    continue  # ended meanwhile
+                if argument in words:
+                    found[pid] = words[words.index(argument) + 1:]
+        return found
+
     def child(self, argument):
-        """The process of its own that it started with ARGUMENT: a pid, or None."""
-        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as f:
-            for pid in f.read().split():
-                with open(f"/proc/{pid}/cmdline", "rb") as g:
-                    if argument.encode() in g.read().split(b"\0"):
-                        return int(pid)
-        return None
+        """One of these: a pid, or None."""
+        return next(iter(self.children(argument)), None)
 
     def running(self):
         return self.process.poll() is None

@@ -103,17 +103,7 @@ def _near_was_asked(lab, word=b"test"):
 
 def _relays(lab):
     """The relay's processes, by pid, with their addresses."""
-    found = {}
-    with open(f"/proc/{lab.daemon.pid}/task/{lab.daemon.pid}/children", encoding="ascii") as f:
-        for pid in f.read().split():
-            try:
-                with open(f"/proc/{pid}/cmdline", "rb") as g:
-                    words = g.read().split(b"\0")
-            except OSError:
-                continue
-            if b"--dns-relay" in words:
-                found[int(pid)] = [w.decode() for w in words[2:-1]]
-    return found
+    return lab.daemon.children("--dns-relay")
 
 
 def _relay(lab):

@@ -44,6 +44,7 @@ static const char *const contents[_DATABASE_MAX] = {
 struct fixture {
         char *dir;
         sd_event *event;
+        struct launcher *launcher;
         struct resolver *resolver;
 };
 
@@ -108,7 +109,8 @@ static int setup(void **state)
 {
         struct fixture *f = *state;
 
-        if (sd_event_new(&f->event) < 0 || resolver_new(f->event, "/proc/self/exe", &f->resolver) < 0)
+        if (sd_event_new(&f->event) < 0 || launcher_new("/proc/self/exe", NULL, &f->launcher) < 0 ||
+            resolver_new(f->event, f->launcher, &f->resolver) < 0)
                 return -1;
         return 0;
 }
@@ -119,6 +121,7 @@ static int teardown(void **state)
         siginfo_t info;
 
         f->resolver = resolver_free(f->resolver);
+        f->launcher = launcher_free(f->launcher);
         f->event = sd_event_unref(f->event);
         for (size_t i = 0; i < _DATABASE_MAX; i++)
                 write_database(f, (enum database)i, contents[i]);

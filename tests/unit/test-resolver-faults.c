@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The daemon's side of the resolver against workers that misbehave: this program is its own worker, and the
- * environment says how it is to behave. */
+/* The daemon's side of the resolver against workers that misbehave: this program is its own launcher and
+ * worker, and a file that the environment names says how it is to behave. */
 // clang-format off
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,13 +8,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 // clang-format on
+#include "launched.h"
 #include "resolver-internal.h"
+#include "worker.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #define BEHAVIOUR "TEST_RESOLVER_WORKER"
@@ -134,16 +135,20 @@ static void behave(const char *how)
 
 static __attribute__((noreturn)) void run_worker(void)
 {
-        const char *how = getenv(BEHAVIOUR);
+        _cleanup_fclose_ FILE *f = fopen(getenv(BEHAVIOUR), "re");
+        char how[64] = "answer";
 
+        if (!f || fscanf(f, "%63s", how) != 1)
+                _exit(EXIT_FAILURE);
         for (;;)
-                behave(how ? how : "answer");
+                behave(how);
 }
 
 /* ---- the tests ---- */
 
 struct fixture {
         sd_event *event;
+        struct launcher *launcher;
         struct resolver *resolver;
 };
 
@@ -171,27 +176,37 @@ static void on_members(void *userdata, int error, struct membership *m)
                 o->then(o);
 }
 
+/* Of the workers that are started from now on. */
 static void set_behaviour(const char *how)
 {
-        assert_int_equal(setenv(BEHAVIOUR, how, 1), 0);
+        _cleanup_fclose_ FILE *f = fopen(getenv(BEHAVIOUR), "we");
+
+        assert_non_null(f);
+        assert_true(fputs(how, f) >= 0);
 }
 
 static int setup(void **state)
 {
         struct fixture *f = calloc(1, sizeof(*f));
 
-        if (!f || sd_event_new(&f->event) < 0 || resolver_new(f->event, "/proc/self/exe", &f->resolver) < 0)
+        if (!f || sd_event_new(&f->event) < 0 || launcher_new("/proc/self/exe", NULL, &f->launcher) < 0 ||
+            resolver_new(f->event, f->launcher, &f->resolver) < 0)
                 return -1;
         *state = f;
         return 0;
 }
 
-static void assert_no_children(void)
+/* The launcher collects at once what has ended, not with the next request. */
+static void assert_no_workers(void)
 {
-        siginfo_t info;
+        pid_t launcher = child_of(getpid());
 
-        assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT), -1);
-        assert_int_equal(errno, ECHILD);
+        for (unsigned i = 0; launcher > 0 && child_of(launcher) > 0; i++) {
+                const struct timespec pause = {.tv_nsec = 1000000};
+
+                assert_true(i < 10000);
+                nanosleep(&pause, NULL);
+        }
 }
 
 static int teardown(void **state)
@@ -199,9 +214,10 @@ static int teardown(void **state)
         struct fixture *f = *state;
 
         resolver_free(f->resolver);
+        launcher_free(f->launcher);
         sd_event_unref(f->event);
         free(f);
-        assert_no_children();
+        assert_int_equal(child_of(getpid()), 0);
         return 0;
 }
 
@@ -260,7 +276,7 @@ static void test_faults(void **state)
 
                 set_behaviour(cases[i].how);
                 f->resolver = resolver_free(f->resolver);
-                assert_int_equal(resolver_new(f->event, "/proc/self/exe", &f->resolver), 0);
+                assert_int_equal(resolver_new(f->event, f->launcher, &f->resolver), 0);
                 ask(f, &o, LONG);
                 wait_for(f, &o);
                 if (o.error != cases[i].error)
@@ -287,7 +303,7 @@ static void test_deadline(void **state)
                 assert_true(took >= 150 * MSEC && took < 1000 * MSEC);
                 assert_answered(f);
                 f->resolver = resolver_free(f->resolver);
-                assert_int_equal(resolver_new(f->event, "/proc/self/exe", &f->resolver), 0);
+                assert_int_equal(resolver_new(f->event, f->launcher, &f->resolver), 0);
         }
 }
 
@@ -330,7 +346,7 @@ static void test_pieces(void **state)
                 assert_int_equal(o.uids, cases[i].uids);
                 assert_answered(f);
                 f->resolver = resolver_free(f->resolver);
-                assert_int_equal(resolver_new(f->event, "/proc/self/exe", &f->resolver), 0);
+                assert_int_equal(resolver_new(f->event, f->launcher, &f->resolver), 0);
         }
 }
 
@@ -339,15 +355,12 @@ static void test_babble(void **state)
 {
         struct fixture *f = *state;
         struct outcome o = {0};
-        siginfo_t info;
 
         set_behaviour("answer-and-babble");
         ask(f, &o, LONG);
         wait_for(f, &o);
         /* Whether the byte too much comes with the answer or behind it. */
         assert_true(o.error == 0 || o.error == -EBADMSG);
-        while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
-                assert_true(sd_event_run(f->event, 10 * MSEC) >= 0); /* until it is dead and collected */
         assert_answered(f);
 }
 
@@ -357,7 +370,9 @@ static void test_no_executable(void **state)
         struct outcome first = {0}, second = {0};
 
         resolver_free(f->resolver);
-        assert_int_equal(resolver_new(f->event, "/nonexistent/lockdownd", &f->resolver), 0);
+        launcher_free(f->launcher);
+        assert_int_equal(launcher_new("/nonexistent/lockdownd", NULL, &f->launcher), 0);
+        assert_int_equal(resolver_new(f->event, f->launcher, &f->resolver), 0);
         ask(f, &first, LONG);
         ask(f, &second, LONG);
         wait_for(f, &first);
@@ -434,11 +449,11 @@ static void test_free_in_callback(void **state)
                 ask(f, &second, LONG);
                 wait_for(f, &first);
                 assert_null(f->resolver);
-                assert_no_children();
+                assert_no_workers();
                 while (sd_event_run(f->event, 0) > 0)
                         ;
                 assert_int_equal(second.calls, 0);
-                assert_int_equal(resolver_new(f->event, "/proc/self/exe", &f->resolver), 0);
+                assert_int_equal(resolver_new(f->event, f->launcher, &f->resolver), 0);
         }
 }
 
@@ -476,7 +491,7 @@ static void test_idle_death(void **state)
         assert_int_equal(o.error, 0);
         for (unsigned i = 0; i < 20; i++)
                 assert_true(sd_event_run(f->event, 10 * MSEC) >= 0);
-        assert_no_children(); /* collected at once, not with the next request */
+        assert_no_workers();
         assert_answered(f);
 }
 
@@ -530,6 +545,24 @@ static void test_names_text(void **state)
         resolver_names_free(names, 2);
 }
 
+static int make_behaviour(void **state)
+{
+        char path[] = "/tmp/test-resolver-faults-XXXXXX";
+        int fd = mkstemp(path);
+
+        (void)state;
+        if (fd < 0)
+                return -1;
+        close(fd);
+        return setenv(BEHAVIOUR, path, 1);
+}
+
+static int remove_behaviour(void **state)
+{
+        (void)state;
+        return unlink(getenv(BEHAVIOUR));
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
@@ -550,5 +583,7 @@ int main(int argc, char **argv)
 
         if (argc > 1 && strcmp(argv[1], RESOLVER_WORKER_ARGUMENT) == 0)
                 run_worker();
-        return cmocka_run_group_tests_name("resolver-faults", tests, NULL, NULL);
+        if (argc > 1)
+                return launcher_run("/proc/self/exe");
+        return cmocka_run_group_tests_name("resolver-faults", tests, make_behaviour, remove_behaviour);
 }

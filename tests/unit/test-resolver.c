@@ -578,6 +578,8 @@ int main(int argc, char **argv)
 
         if (argc > 1 && strcmp(argv[1], RESOLVER_WORKER_ARGUMENT) == 0)
                 return resolver_worker_run(WORKER_FD);
+        if (argc > 1)
+                return launcher_run("/proc/self/exe");
         if (geteuid() != 0) {
                 puts("resolver: skipped: needs root, for a mount namespace with databases of its own");
                 return 0;
