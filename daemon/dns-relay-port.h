@@ -15,8 +15,9 @@ extern const struct relay_listener relay_listeners[LAUNCH_SOCKETS];
  * nothing listens. A family that this machine has not got: -1. 0 with the port, or -errno: -EADDRINUSE when
  * none is free. */
 int relay_port_take(uint16_t preferred, int sockets[LAUNCH_SOCKETS], uint16_t *ret);
-/* Nothing is queued at a port that nobody serves: it would be forwarded when somebody does. 0 or -errno. */
-int relay_port_refuse(int datagram_socket);
+/* Nothing is queued at a port that nobody serves: it would be forwarded when somebody does. FD: a datagram
+ * socket. 0 or -errno. */
+int relay_port_refuse(int fd);
 void relay_port_close(int sockets[LAUNCH_SOCKETS]);
 
 #endif

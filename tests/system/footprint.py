@@ -93,8 +93,7 @@ def count(lab, kept=0):
     least = {"history": kept, "attempts": kept, "record": 1}
     pid = lab.daemon.pid
     kinds, found = _fdinfo(pid)
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-        children = len(f.read().split())
+    children = len(lab.daemon.children())
     links = links_at(lab.cgroup)
     pins = lab.host.path("/sys/fs/bpf/lockdownd")
     return {"descriptors": sum(kinds.values()), **{f"descriptors ({kind})": n for kind, n in kinds.items()},

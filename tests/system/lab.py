@@ -121,8 +121,8 @@ class Daemon:
             f.seek(self.log_start)
             return f.read()
 
-    def children(self, argument):
-        """What its launcher has started with ARGUMENT: {pid: the words behind it}."""
+    def children(self, argument=None):
+        """What its launcher has started (with ARGUMENT): {pid: the words behind it}."""
         found = {}
         for launcher in _children_of(self.pid):
             for pid in _children_of(launcher):
@@ -131,8 +131,8 @@ class Daemon:
                         words = f.read().decode().split("\0")[:-1]
                 except OSError:
                     continue  # ended meanwhile
-                if argument in words:
-                    found[pid] = words[words.index(argument) + 1:]
+                if argument in (None, *words):
+                    found[pid] = words[words.index(argument) + 1:] if argument else words
         return found
 
     def child(self, argument):
