@@ -190,6 +190,7 @@ static const struct {
         {"sshd@*"},
         {"dropbear*"},
         {"lockdownd.service"},
+        {"lockdownd-launcher.service"}, /* the relays */
         /* Addresses and the time, for the host itself. */
         {"systemd-networkd*"},
         {"NetworkManager*"},

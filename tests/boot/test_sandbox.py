@@ -104,6 +104,8 @@ def test_worker_and_relay_are_confined_and_ended(machine):
     worker, = container.wait_for(lambda: launched(machine, "--resolver-worker"), 10.0, "the worker")
     container.wait_for(lambda: fields(machine, relay)["Seccomp_filters"] == fields(machine, worker)["Seccomp_filters"], 10.0,
              "the relay to have confined itself")
+    order, = machine.status()[1]["orders"]
+    assert not [door for door in order["doors"] if "lockdownd" in door.get("unit", "")], order["doors"]
     assert_confined(machine, relay, "0")
     assert_confined(machine, worker, "1000")
     mark = machine.mark()

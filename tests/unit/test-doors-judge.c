@@ -92,6 +92,8 @@ static const struct row {
          "sshd", "proxy -: LoopbackDeny=5555"},
         {"sshd", "", 0, "0.0.0.0 22/tcp", "system.slice/ssh.service", "sshd", NULL},
         {"… on another port", "", 0, ":: 2222/tcp", "system.slice/sshd.service", "sshd", NULL},
+        {"a relay", "", 0, "127.0.0.1 40000/tcp", "system.slice/lockdownd-launcher.service", "lockdownd",
+         NULL},
         {"… on a machine without units", "", 0, ":: 22/tcp", NULL, NULL, NULL},
         {"port 22, but not root's", "", MALLORY, ":: 22/tcp", NULL, NULL, "unknown -: LoopbackDeny=22"},
         {"a DHCP client", "", 0, "0.0.0.0 68/udp", "system.slice/dhclient.service", "dhclient", NULL},
