@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 /* At a time: two for each of 16 orders, and room for those that are killed and cannot end. */
@@ -324,6 +325,9 @@ int launcher_run(const char *executable)
         l.event = event;
         if (r >= 0)
                 r = attach(&l);
+        if (r >= 0)
+                r = sd_event_set_watchdog(event, true); /* where the service manager has one */
+        (void)sd_notify(false, "READY=1");
         if (r >= 0)
                 r = sd_event_loop(event);
         if (r < 0)

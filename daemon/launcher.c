@@ -9,14 +9,18 @@
 #include <string.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
 /* What our child needs to end when it is told to, milliseconds; it is left to others then. */
 #define COLLECT_PATIENCE 1000
+/* A service that does not answer is not waited for again so soon, seconds of the monotonic clock. */
+#define SILENCE 10
 
 struct launcher {
         char *executable, *socket_path;
         int connection; /* -1: none */
         pid_t child;    /* 0: none of ours */
+        time_t silent_until;
 };
 
 int launcher_new(const char *executable, const char *socket_path, struct launcher **ret)
@@ -231,10 +235,18 @@ static int read_answer(const struct launcher *l, int sockets[LAUNCH_SOCKETS], ui
         return 0;
 }
 
+static time_t seconds(void)
+{
+        struct timespec now = {0};
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec;
+}
+
 int launcher_take_port(struct launcher *l, uint16_t preferred, int sockets[LAUNCH_SOCKETS], uint16_t *ret)
 {
         const struct launch_request q = {.kind = LAUNCH_PORT, .port = preferred};
-        int r = request(l, &q, NULL, 0);
+        int r = seconds() < l->silent_until ? -ETIMEDOUT : request(l, &q, NULL, 0);
 
         if (r < 0)
                 return r;
@@ -242,5 +254,7 @@ int launcher_take_port(struct launcher *l, uint16_t preferred, int sockets[LAUNC
         /* What comes late must not be taken for the answer to the next question. */
         if (r == -ETIMEDOUT || r == -EBADMSG || r == -EINTR || is_gone(r))
                 hang_up(l);
+        if (r == -ETIMEDOUT && l->socket_path) /* a child of ours is another one by now */
+                l->silent_until = seconds() + SILENCE;
         return r;
 }

@@ -46,7 +46,8 @@ int launcher_start(struct launcher *l, const struct launch *what, int *ret_socke
 /* A port for a relay on 127.0.0.1 and ::1, UDP and TCP: PREFERRED if that is free, else (or with 0) one of
  * the kernel's choice. Nobody is served: datagrams are refused (a socket filter), and nothing listens.
  * SOCKETS is in the order of dns-relay-port.h, -1 for a family that this machine has not got. -EADDRINUSE: no
- * port is free; -ETIMEDOUT: the launcher does not answer within LAUNCHER_PATIENCE. */
+ * port is free; -ETIMEDOUT: the launcher does not answer within LAUNCHER_PATIENCE, or did not ten seconds
+ * ago. */
 int launcher_take_port(struct launcher *l, uint16_t preferred, int sockets[LAUNCH_SOCKETS], uint16_t *ret);
 #define LAUNCHER_PATIENCE 2000 /* milliseconds */
 /* A child of ours is ended, and everything that it has started. Returns NULL. */

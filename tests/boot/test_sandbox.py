@@ -2,6 +2,7 @@
 """What the units may do: no more than stands there with a reason, and enough for the job."""
 
 import json
+import time
 
 import container  # it knows where the others are
 import nameserver
@@ -138,6 +139,25 @@ def test_the_launcher_comes_and_goes(machine):
     container.wait_for(lambda: launched(machine, "--dns-relay"), 10.0, "the relay of the next daemon")
     container.wait_for(lambda: not machine.run("cat", f"/proc/{relay}/cmdline").stdout, 10.0, "the end of the first relay")
     assert machine.property("lockdownd-launcher.service", "MainPID") != launcher or launcher == "0"
+
+
+@pytest.mark.usefixtures("relayed")
+def test_a_launcher_that_hangs_is_replaced(machine):
+    drop_in = "/run/systemd/system/lockdownd-launcher.service.d/soon.conf"
+    machine.do("mkdir", "-p", drop_in.rpartition("/")[0])
+    machine.write(drop_in, "[Service]\nWatchdogSec=2s\n")
+    machine.systemctl("daemon-reload")
+    try:
+        machine.do("lockdownctl", "order", "relayed")
+        machine.systemctl("stop", "lockdownd-launcher.service")  # the next one is watched as closely
+        relay = container.wait_for(lambda: launched(machine, "--dns-relay"), 10.0, "the relay")
+        time.sleep(5.0)  # one that does not hang is let be
+        assert launched(machine, "--dns-relay") == relay
+        machine.systemctl("kill", "--kill-whom=main", "--signal=STOP", "lockdownd-launcher.service")
+        container.wait_for(lambda: launched(machine, "--dns-relay") not in ([], relay), 20.0, "another launcher's relay")
+    finally:
+        machine.do("rm", drop_in)
+        machine.systemctl("daemon-reload")
 
 
 @pytest.mark.usefixtures("relayed")

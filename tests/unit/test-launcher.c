@@ -444,6 +444,32 @@ static void serves_who_connects(void **state)
         close(fd);
 }
 
+/* A service is not ours to kill: it is waited for once, and then not for a while. */
+static void service_may_hang(void **state)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        struct launcher *l = NULL;
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), sockets[LAUNCH_SOCKETS];
+        uint16_t port = 0;
+
+        (void)state;
+        (void)snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/test-launcher-%d", getpid());
+        assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        assert_int_equal(listen(fd, 4), 0); /* nobody accepts */
+        assert_int_equal(launcher_new("/nonexistent/lockdownd", address.sun_path, &l), 0);
+        for (unsigned i = 0; i < 50; i++) {
+                struct timespec begin, end;
+
+                clock_gettime(CLOCK_MONOTONIC, &begin);
+                assert_int_equal(launcher_take_port(l, 0, sockets, &port), -ETIMEDOUT);
+                clock_gettime(CLOCK_MONOTONIC, &end);
+                assert_true(i == 0 || end.tv_sec - begin.tv_sec < 2);
+        }
+        launcher_free(l);
+        unlink(address.sun_path);
+        close(fd);
+}
+
 /* Its processes do not outlive it. */
 static void takes_them_along(void **state)
 {
@@ -477,6 +503,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(hangs_up_on_nonsense),
                 TEST(starts_so_many),
                 cmocka_unit_test(serves_who_connects),
+                cmocka_unit_test(service_may_hang),
                 TEST(takes_them_along),
         };
 
