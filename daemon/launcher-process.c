@@ -305,15 +305,24 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
         return 0;
 }
 
-static int attach(struct launcher_process *l)
+static bool is_listening(void)
 {
         int listening = 0;
         socklen_t size = sizeof(listening);
 
-        if (getsockopt(SPAWN_FD, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0)
-                return -errno;
-        return listening ? sd_event_add_io(l->event, NULL, SPAWN_FD, EPOLLIN, on_connection, l)
-                         : add_connection(l, SPAWN_FD);
+        return getsockopt(SPAWN_FD, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
+/* The service manager waits for us, and watches; as the daemon's child we have nothing to say to it. */
+static int serve_as_service(struct launcher_process *l)
+{
+        int r = sd_event_add_io(l->event, NULL, SPAWN_FD, EPOLLIN, on_connection, l);
+
+        if (r >= 0)
+                r = sd_event_set_watchdog(l->event, true);
+        if (r >= 0)
+                (void)sd_notify(false, "READY=1");
+        return r;
 }
 
 int launcher_run(const char *executable)
@@ -324,10 +333,7 @@ int launcher_run(const char *executable)
 
         l.event = event;
         if (r >= 0)
-                r = attach(&l);
-        if (r >= 0)
-                r = sd_event_set_watchdog(event, true); /* where the service manager has one */
-        (void)sd_notify(false, "READY=1");
+                r = is_listening() ? serve_as_service(&l) : add_connection(&l, SPAWN_FD);
         if (r >= 0)
                 r = sd_event_loop(event);
         if (r < 0)

@@ -58,10 +58,10 @@ static enum mode parse_arguments(int argc, char **argv, const char **ret_wrong)
 {
         static const struct option options[] = {
                 {"check", no_argument, NULL, MODE_CHECK},
-                {LAUNCHER_ARGUMENT + 2, no_argument, NULL, MODE_LAUNCHER},
-                {RESOLVER_WORKER_ARGUMENT + 2, no_argument, NULL, MODE_WORKER},
-                {DNS_RELAY_ARGUMENT + 2, no_argument, NULL, MODE_RELAY},
-                {TRIAL_ARGUMENT + 2, no_argument, NULL, MODE_TRIAL},
+                {&LAUNCHER_ARGUMENT[2], no_argument, NULL, MODE_LAUNCHER},
+                {&RESOLVER_WORKER_ARGUMENT[2], no_argument, NULL, MODE_WORKER},
+                {&DNS_RELAY_ARGUMENT[2], no_argument, NULL, MODE_RELAY},
+                {&TRIAL_ARGUMENT[2], no_argument, NULL, MODE_TRIAL},
                 {"help", no_argument, NULL, MODE_HELP},
                 {"version", no_argument, NULL, MODE_VERSION},
                 {NULL, 0, NULL, 0},
