@@ -37,6 +37,7 @@ struct connection *connection_free(struct connection *c)
         sd_event_source_disable_unref(c->io);
         sd_event_source_disable_unref(c->timeout);
         sd_event_source_disable_unref(c->end);
+        waiting_forget(c->bus, c->link);
         sd_bus_slot_unref(c->vtable);
         sd_bus_close_unref(c->link);
         if (c->feed >= 0)
@@ -156,8 +157,8 @@ static void review(struct connection *c)
 
         if (c->end)
                 return;
-        if (events < 0 ||
-            (c->hung_up && in_debt(c))) { /* nobody keeps a place for what he need not wait for */
+        if (events < 0 || /* nobody keeps a place for what he need not wait for */
+            (c->hung_up && (c->waiting || in_debt(c)))) {
                 connection_end(c);
                 return;
         }

@@ -2,8 +2,8 @@
 #ifndef LOCKDOWN_BUS_INTERNAL_H
 #define LOCKDOWN_BUS_INTERNAL_H
 
-/* What bus.c (who gets in), bus-connection.c (the private socket), bus-system.c (the system bus) and
- * bus-methods.c (the interface) share. */
+/* What bus.c (who gets in), bus-connection.c (the private socket), bus-system.c (the system bus),
+ * bus-methods.c (the interface), bus-call.c and bus-waiting.c (calls that are not answered yet) share. */
 
 #include "bus-account.h"
 #include "bus-gate.h"
@@ -25,12 +25,14 @@ struct connection {
         bool operator; /* may order or lift: goes first */
         bool asked;    /* it has sent a whole message */
         bool working;  /* it has put a question that is not answered yet */
+        bool waiting;  /* … since it is not known who may put it (bus-waiting.c) */
         bool stuck;    /* it does not read what it is told */
         bool hung_up;
         struct connection *next;
 };
 
 struct call;
+struct waiting;
 struct system_bus;
 
 struct bus {
@@ -46,6 +48,7 @@ struct bus {
         struct refusals refusals;
         sd_event_source *refusals_end; /* of the period */
         struct call *calls;            /* that the manager has not answered yet */
+        struct waiting *waiting;       /* calls that came too early */
         struct system_bus *system;     /* NULL if there cannot be one */
 };
 
@@ -91,9 +94,41 @@ extern const sd_bus_vtable bus_vtable[];
 /* Where one of its own allocations fails, libsystemd (252, 255) leaves a bus that it aborts on when it is
  * freed, unless the same is added after all. Where that fails, too, *LINK is closed, leaked and NULL. */
 int bus_add_vtable(sd_bus **link, sd_bus_slot **ret, struct bus *b);
-/* Answers PEER's call M, or hands it to the manager. Returns as a bus handler. */
+/* Answers PEER's call M, or hands it to the manager, or lets it wait until it is known who may call that.
+ * Returns as a bus handler. */
 int bus_handle(struct bus *b, sd_bus_message *m, const struct peer *peer, sd_bus_error *error);
+/* The same for one that has waited: it does not wait again. */
+int bus_handle_waited(struct bus *b, sd_bus_message *m, const struct peer *peer, sd_bus_error *error);
+/* Has PEER no right to call METHOD, as far as is known yet? */
+bool bus_right_unknown(const struct bus *b, const char *method, const struct peer *peer);
+/* ---- bus-call.c ---- */
+
+/* PEER's call M as the manager gets it, together with call_done(), which answers it and frees. NULL: no
+ * memory. */
+struct call *call_new(struct bus *b, sd_bus_message *m, const struct peer *peer);
+void call_done(void *userdata, const struct outcome *outcome);
+/* Whoever called pays for the time that it takes until it is answered. */
+void call_charge(struct bus *b, const sd_bus_message *m);
+/* Has the manager a call by UID that came by the system bus? */
+bool call_by_system_bus(const struct bus *b, uint32_t uid);
 /* Nobody is left to be told of the calls that the manager still has. */
 void bus_forget_calls(struct bus *b);
+
+/* ---- bus-waiting.c ---- */
+
+/* Calls by the system bus that wait at the most, one of each user. On the private socket each connection has
+ * one at the most. */
+#define WAITING_MAX 16
+/* How long one waits at the most, microseconds: as long as a directory may take for one answer. */
+#define WAITING_TIMEOUT (10 * UINT64_C(1000000))
+
+/* Whether PEER may call M is not known yet: it is judged when it is, or when it has waited for too long.
+ * Returns as a bus handler. */
+int waiting_add(struct bus *b, sd_bus_message *m, const struct peer *peer, sd_bus_error *error);
+/* Does a call by UID wait that came by the system bus? */
+bool waiting_by_system_bus(const struct bus *b, uint32_t uid);
+/* Whoever is at the other end of LINK has gone: his calls are forgotten. */
+void waiting_forget(struct bus *b, const sd_bus *link);
+void waiting_review(void *userdata); /* of a bus: more is known than before */
 
 #endif

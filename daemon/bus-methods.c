@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "audit.h"
 #include "bus-internal.h"
-#include "json-text.h"
-#include "operation.h"
 #include "timespan.h"
 
 #include <errno.h>
@@ -17,104 +15,11 @@ struct question {
         const struct peer *peer;
 };
 
-/* One call being answered. */
-struct call {
-        struct bus *bus; /* NULL when that is gone */
-        sd_bus_message *message;
-        uint32_t uid;
-        bool system;
-        bool charged; /* it takes its time, which its owner pays for */
-        uint64_t since;
-        struct call *next; /* of those that the bus has */
-};
-
-/* What an answer may have cost at the most that was not given at once: it may have waited for a directory. */
-#define ANSWER_COST_MAX UINT64_C(50000)
-
-static void call_unlink(struct call *call)
-{
-        struct call **p = &call->bus->calls;
-
-        while (*p != call)
-                p = &(*p)->next;
-        *p = call->next;
-}
-
-/* Its owner may ask the next question. */
-static void call_answered(struct call *call, int replied)
-{
-        struct bus *b = call->bus;
-        struct connection *c = bus_connection(b, sd_bus_message_get_bus(call->message));
-        uint64_t took = bus_now() - call->since;
-
-        call_unlink(call);
-        if (call->charged)
-                bus_charge(b, call->uid, took < ANSWER_COST_MAX ? took : ANSWER_COST_MAX);
-        if (!c)
-                return;
-        c->working = false;
-        if (replied < 0)
-                connection_end(c);
-        else
-                connection_review(c);
-}
-
-static int answer(struct call *call, const struct outcome *outcome)
-{
-        _cleanup_free_ char *text = NULL;
-
-        if (!outcome->error && !outcome->text)
-                text = json_text(outcome->reply, JSON_COMPACT);
-        if (!outcome->error && (text || outcome->text))
-                return sd_bus_reply_method_return(call->message, "s", text ? text : outcome->text);
-        return sd_bus_reply_method_errorf(call->message, outcome->error ? outcome->error : ERROR_FAILED, "%s",
-                                          outcome->message ? outcome->message : NO_MEMORY_TO_ANSWER);
-}
-
-static void on_done(void *userdata, const struct outcome *outcome)
-{
-        struct call *call = userdata;
-        int r = answer(call, outcome);
-
-        if (r < 0)
-                r = answer(call, outcome); /* it may have been one allocation's want of memory */
-        if (call->bus)
-                call_answered(call, r);
-        sd_bus_message_unref(call->message);
-        free(call);
-}
-
-static struct call *call_new(const struct question *q, sd_bus_message *m)
-{
-        struct connection *c = bus_connection(q->bus, sd_bus_message_get_bus(m));
-        struct call *call = malloc(sizeof(*call));
-
-        if (!call)
-                return NULL;
-        *call = (struct call){.bus = q->bus,
-                              .message = sd_bus_message_ref(m),
-                              .uid = q->peer->uid,
-                              .system = !c,
-                              .since = bus_now(),
-                              .next = q->bus->calls};
-        q->bus->calls = call;
-        if (c)
-                c->working = true;
-        return call;
-}
-
-void bus_forget_calls(struct bus *b)
-{
-        for (struct call *call = b->calls; call; call = call->next)
-                call->bus = NULL;
-        b->calls = NULL;
-}
-
 /* ---- rights ---- */
 
 static char root_name[] = "root"; /* no directory is needed to know this one */
 
-static bool permits(const struct question *q, const char *method);
+static bool permits(const struct bus *b, const char *method, const struct peer *peer);
 static const char *key_for(const char *method);
 
 /* Returns 0 and who called, or refuses, journals, and returns a negative error to be handed back. */
@@ -123,12 +28,18 @@ static int authorise(const struct question *q, sd_bus_message *m, struct caller 
         const char *method = sd_bus_message_get_member(m);
         const struct peer *peer = q->peer;
 
-        if (permits(q, method)) {
+        if (permits(q->bus, method, peer)) {
                 *ret = (struct caller){
                         .uid = peer->uid, .pid = peer->pid, .name = peer->uid == 0 ? root_name : NULL};
                 return 0;
         }
         bus_tell_refusal(q->bus, peer, method);
+        if (bus_right_unknown(q->bus, method, peer))
+                return sd_bus_error_setf(error, ERROR_NOT_PERMITTED,
+                                         "the directory has not said yet whether you (uid %" PRIu32
+                                         ") have the right to %s, which %s= in [Access] of lockdownd.conf "
+                                         "gives: try again in a moment",
+                                         peer->uid, method, key_for(method));
         return sd_bus_error_setf(error, ERROR_NOT_PERMITTED,
                                  "you (uid %" PRIu32
                                  ") have no right to %s, which %s= in [Access] of lockdownd.conf gives: "
@@ -144,7 +55,7 @@ static int admit(const struct question *q, sd_bus_message *m, struct caller *ret
 
         if (r < 0)
                 return r;
-        *ret_call = call_new(q, m);
+        *ret_call = call_new(q->bus, m, q->peer);
         return *ret_call ? 0 : -ENOMEM;
 }
 
@@ -342,12 +253,12 @@ static int method_order(sd_bus_message *m, const struct question *q, sd_bus_erro
                 r = adhoc_profile(&o, &request.adhoc, error);
         if (r < 0)
                 return r;
-        call = call_new(q, m);
+        call = call_new(q->bus, m, q->peer);
         if (!call) {
                 profile_free(request.adhoc);
                 return -ENOMEM;
         }
-        manager_order(q->bus->manager, &request, &caller, on_done, call);
+        manager_order(q->bus->manager, &request, &caller, call_done, call);
         return 1;
 }
 
@@ -362,10 +273,10 @@ static int lift(const struct question *q, sd_bus_message *m, const char *profile
                 r = check_reason(reason, error);
         if (r < 0)
                 return r;
-        call = call_new(q, m);
+        call = call_new(q->bus, m, q->peer);
         if (!call)
                 return -ENOMEM;
-        manager_lift(q->bus->manager, profile, reason, &caller, on_done, call);
+        manager_lift(q->bus->manager, profile, reason, &caller, call_done, call);
         return 1;
 }
 
@@ -404,10 +315,10 @@ static int method_extend(sd_bus_message *m, const struct question *q, sd_bus_err
         if (describes_plan(&o) || o.dry_run || o.reason || o.confirm_within || o.yes)
                 return sd_bus_error_setf(error, ERROR_BAD_REQUEST, "%s takes only the options for and until",
                                          METHOD_EXTEND);
-        call = call_new(q, m);
+        call = call_new(q->bus, m, q->peer);
         if (!call)
                 return -ENOMEM;
-        manager_extend(q->bus->manager, profile, &o.time, &caller, on_done, call);
+        manager_extend(q->bus->manager, profile, &o.time, &caller, call_done, call);
         return 1;
 }
 
@@ -422,7 +333,7 @@ static int method_status(sd_bus_message *m, const struct question *q, sd_bus_err
                 r = admit(q, m, &caller, &call, error);
         if (r < 0)
                 return r;
-        manager_status(q->bus->manager, profile, names, on_done, call);
+        manager_status(q->bus->manager, profile, names, call_done, call);
         return 1;
 }
 
@@ -439,11 +350,11 @@ static int method_named(sd_bus_message *m, const struct question *q, sd_bus_erro
         if (r < 0)
                 return r;
         if (strcmp(method, METHOD_CONFIRM) == 0)
-                manager_confirm(q->bus->manager, profile, &caller, on_done, call);
+                manager_confirm(q->bus->manager, profile, &caller, call_done, call);
         else if (strcmp(method, METHOD_VERIFY) == 0)
-                manager_verify(q->bus->manager, profile, on_done, call);
+                manager_verify(q->bus->manager, profile, call_done, call);
         else
-                manager_attempts(q->bus->manager, profile, on_done, call);
+                manager_attempts(q->bus->manager, profile, call_done, call);
         return 1;
 }
 
@@ -458,7 +369,7 @@ static int method_explain(sd_bus_message *m, const struct question *q, sd_bus_er
                 r = admit(q, m, &caller, &call, error);
         if (r < 0)
                 return r;
-        manager_explain(q->bus->manager, user, destination, on_done, call);
+        manager_explain(q->bus->manager, user, destination, call_done, call);
         return 1;
 }
 
@@ -473,11 +384,11 @@ static int method_plain(sd_bus_message *m, const struct question *q, sd_bus_erro
         if (r < 0)
                 return r;
         if (strcmp(method, METHOD_RELOAD) == 0)
-                manager_reload(q->bus->manager, &caller, on_done, call);
+                manager_reload(q->bus->manager, &caller, call_done, call);
         else if (strcmp(method, METHOD_HISTORY) == 0)
-                manager_history(q->bus->manager, on_done, call);
+                manager_history(q->bus->manager, call_done, call);
         else
-                manager_profiles(q->bus->manager, on_done, call);
+                manager_profiles(q->bus->manager, call_done, call);
         return 1;
 }
 
@@ -502,33 +413,42 @@ static const struct {
         {METHOD_VERIFY, RIGHT_ORDER, method_named}, /* it repairs, and costs something */
 };
 
-static bool permits(const struct question *q, const char *method)
+static enum right right_to(const char *method)
 {
         for (size_t i = 0; i < ELEMENTSOF(methods); i++)
                 if (strcmp(methods[i].name, method) == 0)
-                        return manager_permits(q->bus->manager, methods[i].right, q->peer);
-        return false; /* what stands in no line of the table is nobody's */
+                        return methods[i].right;
+        return _RIGHT_MAX; /* what stands in no line of the table is nobody's */
+}
+
+static bool permits(const struct bus *b, const char *method, const struct peer *peer)
+{
+        enum right right = right_to(method);
+
+        return right < _RIGHT_MAX && manager_permits(b->manager, right, peer);
+}
+
+bool bus_right_unknown(const struct bus *b, const char *method, const struct peer *peer)
+{
+        enum right right = right_to(method);
+
+        return right < _RIGHT_MAX && !permits(b, method, peer) && manager_right_unknown(b->manager, right);
 }
 
 /* The key of [Access] that gives the right to it. */
 static const char *key_for(const char *method)
 {
-        for (size_t i = 0; i < ELEMENTSOF(methods); i++)
-                if (strcmp(methods[i].name, method) == 0)
-                        return access_key(methods[i].right);
-        return "nothing";
+        enum right right = right_to(method);
+
+        return right < _RIGHT_MAX ? access_key(right) : "nothing";
 }
 
 /* The message bus brings the calls of all: who asks too much cannot be made to wait there, as on a connection
  * of his own. */
 static bool asks_too_much(const struct bus *b, uint32_t uid)
 {
-        if (accounts_wait(&b->accounts, uid, bus_now()) > 0)
-                return true;
-        for (const struct call *call = b->calls; call; call = call->next)
-                if (call->system && call->uid == uid)
-                        return true;
-        return false;
+        return accounts_wait(&b->accounts, uid, bus_now()) > 0 || call_by_system_bus(b, uid) ||
+               waiting_by_system_bus(b, uid);
 }
 
 static int handle(const struct question *q, sd_bus_message *m, sd_bus_error *error)
@@ -541,28 +461,35 @@ static int handle(const struct question *q, sd_bus_message *m, sd_bus_error *err
         return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_METHOD, "there is no method %s", method);
 }
 
-int bus_handle(struct bus *b, sd_bus_message *m, const struct peer *peer, sd_bus_error *error)
+int bus_handle_waited(struct bus *b, sd_bus_message *m, const struct peer *peer, sd_bus_error *error)
 {
         const struct question q = {.bus = b, .peer = peer};
         const uint32_t uid = peer->uid;
         bool operator= bus_is_operator(b, peer), system = !bus_connection(b, sd_bus_message_get_bus(m));
         uint64_t before = bus_time_used();
-        int r;
+        int r = handle(&q, m, error);
 
-        if (system && !operator&& asks_too_much(b, uid))
-                return sd_bus_error_setf(
-                        error, SD_BUS_ERROR_LIMITS_EXCEEDED,
-                        "you (uid %" PRIu32
-                        ") ask more than lockdownd answers one user at a time: ask again in a moment",
-                        uid);
-        r = handle(&q, m, error);
         if (operator)
                 return r;
         if (system) /* a connection's own link is charged for as a whole */
                 bus_charge(b, uid, bus_time_used() - before);
-        for (struct call *call = b->calls; call; call = call->next)
-                call->charged |= call->message == m;
+        call_charge(b, m);
         return r;
+}
+
+int bus_handle(struct bus *b, sd_bus_message *m, const struct peer *peer, sd_bus_error *error)
+{
+        bool system = !bus_connection(b, sd_bus_message_get_bus(m));
+
+        if (system && !bus_is_operator(b, peer) && asks_too_much(b, peer->uid))
+                return sd_bus_error_setf(
+                        error, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                        "you (uid %" PRIu32
+                        ") ask more than lockdownd answers one user at a time: ask again in a moment",
+                        peer->uid);
+        if (bus_right_unknown(b, sd_bus_message_get_member(m), peer))
+                return waiting_add(b, m, peer, error);
+        return bus_handle_waited(b, m, peer, error);
 }
 
 static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error)

@@ -46,6 +46,7 @@ static void leave(struct system_bus *s)
 {
         s->question = sd_bus_slot_unref(s->question);
         s->held = sd_bus_message_unref(s->held);
+        waiting_forget(s->bus, s->link);
         s->vtable = sd_bus_slot_unref(s->vtable);
         s->filter = sd_bus_slot_unref(s->filter);
         s->disconnected = sd_bus_slot_unref(s->disconnected);

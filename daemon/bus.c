@@ -245,6 +245,7 @@ int bus_new(sd_event *event, struct manager *manager, int listen_fd, const char 
         if (r < 0)
                 audit_log(LOG_WARNING, "the system bus is not served: %s", strerror(-r));
         manager_on_change(manager, on_changed, b);
+        manager_on_right_known(manager, waiting_review, b);
         *ret = TAKE_PTR(b);
         return 0;
 }
@@ -254,6 +255,7 @@ struct bus *bus_free(struct bus *b)
         if (!b)
                 return NULL;
         manager_on_change(b->manager, NULL, NULL);
+        manager_on_right_known(b->manager, NULL, NULL);
         bus_forget_calls(b);
         while (b->connections)
                 connection_free(b->connections);

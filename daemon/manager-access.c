@@ -24,6 +24,26 @@ static void access_query_drop(struct manager *m, enum right right)
         free(q);
 }
 
+static void become_known(struct manager *m, enum right right)
+{
+        if (m->access_known[right])
+                return;
+        m->access_known[right] = true;
+        if (m->right_known)
+                m->right_known(m->right_known_userdata);
+}
+
+bool manager_right_unknown(const struct manager *m, enum right right)
+{
+        return !m->access_known[right];
+}
+
+void manager_on_right_known(struct manager *m, manager_right_known_t callback, void *userdata)
+{
+        m->right_known = callback;
+        m->right_known_userdata = userdata;
+}
+
 /* Of what was asked and not answered, whom it allowed before it still allows. */
 static int keep_unanswered(struct access_query *q, const struct membership *answer)
 {
@@ -74,7 +94,9 @@ static char *say_missing(const struct membership *answer)
 static void on_access(void *userdata, int error, struct membership *answer)
 {
         struct access_query *q = userdata;
-        struct again *again = &q->manager->access_again[q->right];
+        struct manager *m = q->manager;
+        const enum right right = q->right;
+        struct again *again = &m->access_again[right];
         char *problem = NULL;
 
         if (error >= 0)
@@ -94,8 +116,9 @@ static void on_access(void *userdata, int error, struct membership *answer)
                 again_later(again);
         else
                 *again = (struct again){0};
-        tell(q->manager, q->right, problem);
-        access_query_drop(q->manager, q->right);
+        tell(m, right, problem);
+        access_query_drop(m, right);
+        become_known(m, right);
 }
 
 static bool access_unknown(const struct access_list *l)
@@ -121,6 +144,7 @@ static int refresh_right(struct manager *m, enum right right, const struct words
                 tell(m, right, NULL);
                 m->access_again[right] = (struct again){0};
                 access_query_drop(m, right);
+                become_known(m, right);
                 return 0;
         }
         /* root does not wait for a directory */
@@ -153,6 +177,7 @@ static void refresh(struct manager *m, enum right right)
                 audit_log(LOG_WARNING, "the users and groups of [Access] could not be looked up: %s",
                           strerror(-r));
                 again_later(&m->access_again[right]);
+                become_known(m, right);
         }
 }
 

@@ -171,6 +171,9 @@ struct manager {
         struct access_query *access_queries[_RIGHT_MAX]; /* being looked up, or NULL */
         char *access_problems[_RIGHT_MAX];               /* what of it is not known, or NULL */
         struct again access_again[_RIGHT_MAX];
+        bool access_known[_RIGHT_MAX]; /* it was answered once, well or badly */
+        manager_right_known_t right_known;
+        void *right_known_userdata;
 
         struct lockdown **lockdowns; /* sorted by name */
         size_t n_lockdowns;

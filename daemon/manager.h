@@ -82,6 +82,12 @@ void manager_explain(struct manager *m, const char *user, const char *destinatio
 void manager_reload(struct manager *m, const struct caller *caller, manager_done_t done, void *userdata);
 
 bool manager_permits(const struct manager *m, enum right right, const struct peer *peer);
+/* Has the directory not said yet, since the start, whom RIGHT is given to? Then whoever is not permitted may
+ * be later. */
+bool manager_right_unknown(const struct manager *m, enum right right);
+/* Told when the directory has said so, or that it cannot: once for each right. */
+typedef void (*manager_right_known_t)(void *userdata);
+void manager_on_right_known(struct manager *m, manager_right_known_t callback, void *userdata);
 
 /* Told when an order begins ("active"), is extended ("extended"), is
  * confirmed ("confirmed") or ends ("lifted", "expired"). */

@@ -6,7 +6,7 @@
 
 // wrap: manager_order manager_lift manager_extend manager_status manager_profiles manager_history
 // wrap: manager_confirm manager_attempts manager_explain manager_reload manager_permits manager_on_change
-// audit
+// wrap: manager_right_unknown manager_on_right_known audit
 
 #include "audit.h"
 #include "bus-internal.h"
@@ -25,6 +25,7 @@
 #define BIG_ENDIAN_BODY 16
 #define FAILS 32     /* what the manager answers */
 #define IN_PIECES 64 /* what is sent comes bit by bit */
+#define EARLY 128    /* who has the right is known only when all of it has come */
 
 static struct {
         sd_event *event;
@@ -35,6 +36,8 @@ static struct {
         unsigned calls; /* of the manager that are not answered yet */
         manager_done_t done;
         void *userdata;
+        manager_right_known_t known;
+        void *known_userdata;
 } play;
 
 /* ---- the played manager ---- */
@@ -176,7 +179,23 @@ bool __wrap_manager_permits(const struct manager *m, enum right right, const str
         (void)m;
         (void)right;
         MUST(peer->uid == geteuid() && peer->n_gids > 0);
-        return play.circumstances & PERMITTED;
+        return (play.circumstances & (PERMITTED | EARLY)) == PERMITTED;
+}
+
+bool __wrap_manager_right_unknown(const struct manager *m, enum right right);
+bool __wrap_manager_right_unknown(const struct manager *m, enum right right)
+{
+        (void)m;
+        (void)right;
+        return play.circumstances & EARLY;
+}
+
+void __wrap_manager_on_right_known(struct manager *m, manager_right_known_t callback, void *userdata);
+void __wrap_manager_on_right_known(struct manager *m, manager_right_known_t callback, void *userdata)
+{
+        (void)m;
+        play.known = callback;
+        play.known_userdata = userdata;
 }
 
 void __wrap_manager_on_change(struct manager *m, manager_changed_t callback, void *userdata);
@@ -365,6 +384,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 send_all(said.fd, f.at, f.left);
         if (play.circumstances & GONE) {
                 close(said.fd);
+                run_until_quiet();
+                MUST(!play.bus->waiting);
+        }
+        if (play.circumstances & EARLY) {
+                MUST(play.calls == 0);
+                play.circumstances &= (uint8_t)~EARLY;
+                play.known(play.known_userdata);
                 run_until_quiet();
         }
         if (play.calls > 0) {

@@ -123,6 +123,9 @@ static void misbehave(void)
                         pause();
         else if (is("slow"))
                 sleep(2);
+        else if (is("wait"))
+                while (is("wait"))
+                        usleep(10000);
         else if (is("spin"))
                 for (;;)
                         ;

@@ -8,13 +8,13 @@ import resource
 import signal
 import socket
 import statistics
-import subprocess
 import time
 
 import pytest
 
 import attacker
 from attacker import Caller
+from broker import Broker, over
 from campaign import LONG, tell
 from lab import ALICE, CAROL, ERIN, MALLORY, OPERATOR, CONFIGURATION as PLAIN
 from netlab import PATIENCE, wait_for
@@ -318,81 +318,20 @@ def test_who_has_no_right_to_ask_hears_nothing(lab):
 
 # --- the system bus ---
 
-BROKER = """\
-<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:path={path}</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/>
-    <deny own="*"/>
-    <deny send_type="method_call"/>
-    <allow send_type="signal"/>
-    <allow send_requested_reply="true" send_type="method_return"/>
-    <allow send_requested_reply="true" send_type="error"/>
-    <allow receive_type="method_call"/>
-    <allow receive_type="method_return"/>
-    <allow receive_type="error"/>
-    <allow receive_type="signal"/>
-    <allow send_destination="org.freedesktop.DBus"/>
-  </policy>
-  <include>{policy}</include>
-</busconfig>
-"""
-
-
-class Broker:
-    """A dbus-daemon of the lab's own, where lockdownd looks for the system's, with the policy that is installed."""
-
-    def __init__(self, lab):
-        self.path = "/run/dbus/system_bus_socket"
-        os.makedirs(lab.path("run/dbus"), exist_ok=True)
-        configuration = lab.path("broker.conf")
-        policy = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../conf/org.egresslockdown.Lockdown1.conf")
-        with open(configuration, "w", encoding="utf-8") as f:
-            f.write(BROKER.format(path=self.path, policy=os.path.realpath(policy)))
-        self.process = lab.host.popen(["/usr/bin/dbus-daemon", f"--config-file={configuration}", "--nofork", "--nopidfile",
-                                       "--nosyslog"], stdin=subprocess.DEVNULL, env=lab.environment(), cwd="/")
-        wait_for(lambda: os.path.exists(lab.path("run/dbus/system_bus_socket")), PATIENCE, "the message bus")
-        os.chmod(lab.path("run/dbus/system_bus_socket"), 0o666)
-
-    def signal(self, number):
-        self.process.send_signal(number)
-
-
 @pytest.fixture
 def broker(labs):
     lab = labs(CONFIGURATION, start=False)
     one = Broker(lab)
     lab.start()
-
-    def named():
-        caller = Caller(one.path, broker=True)
-        try:
-            return caller.ask(attacker.message("GetNameOwner", "s", attacker.strings(attacker.NAME), 2,
-                                               "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"), 2)
-        finally:
-            caller.close()
-
-    wait_for(lambda: lab.host.call(named)[0] is None, PATIENCE, "lockdownd on the message bus", 0.1)
+    one.wait_for_lockdownd()
     yield lab, one
     one.signal(signal.SIGCONT)
-
-
-def _over(path, data):
-    caller = Caller(path, broker=True)
-    try:
-        return caller.ask(data, 7)
-    finally:
-        caller.close()
 
 
 def test_the_message_bus_says_who_calls(broker):
     lab, bus = broker
     for who, error in ((MALLORY, attacker.NAME + ".Error.NotPermitted"), (OPERATOR, None)):
-        found = lab.host.call(_over, bus.path, attacker.order("staff", 7, destination=attacker.NAME), who=who)
+        found = lab.host.call(over, bus.path, attacker.order("staff", 7, destination=attacker.NAME), who=who)
         assert found[0] == error, found
     assert lab.orders()["staff"]["ordered_by"]["uid"] == OPERATOR.uid
 
@@ -403,7 +342,7 @@ def test_the_message_bus_says_who_calls(broker):
 
     for _ in range(20):
         lab.host.call(vanish, bus.path, who=MALLORY)
-    lab.host.call(_over, bus.path, attacker.status(7, destination=attacker.NAME), who=ALICE)
+    lab.host.call(over, bus.path, attacker.status(7, destination=attacker.NAME), who=ALICE)
     assert list(lab.orders()) == ["staff"]
 
 
@@ -495,5 +434,5 @@ def test_a_message_bus_that_stands_still(broker):
     assert statistics.median(taken) < statistics.median(quiet) + 1.5, taken
     bus.signal(signal.SIGCONT)
     # … and it is served again
-    wait_for(lambda: lab.host.call(_over, bus.path, attacker.message("Profiles", serial=7, destination=attacker.NAME),
+    wait_for(lambda: lab.host.call(over, bus.path, attacker.message("Profiles", serial=7, destination=attacker.NAME),
                                    who=ALICE)[0] is None, PATIENCE, "calls by the message bus to be answered again", 0.2)

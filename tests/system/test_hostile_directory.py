@@ -2,20 +2,26 @@
 """A directory module (NSS) that means harm, in the process that asks it: all it can take away is that what is known of the
 people is of today."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 
 import pytest
 
+import attacker
 import campaign
 import checks
+from attacker import Caller
+from broker import Broker
 from checks import quick
 from lab import ALICE, MALLORY
 from netlab import PATIENCE, Who, wait_for
 
 DORA = Who("dora", 2100, 2100, (2100,))
 EMIL = Who("emil", 2101, 2101, (2101,))
+CROWD = range(5000, 5020)  # users of a message bus
 NOBODY = Who("nobody", 65534, 65534, (65534,))
 CONFIGURATION = """\
 [Access]
@@ -49,7 +55,9 @@ class Directory:
                         os.path.join(os.path.dirname(os.path.abspath(__file__)), "nss-hostile.c")], check=True)
         self.lab.edit("nsswitch.conf", lambda t: t.replace("passwd: files", "passwd: files hostile").replace(
             "group: files", "group: files hostile"))
-        self.lab.wrapper = ("/usr/bin/env", f"LD_LIBRARY_PATH={os.path.dirname(library)}")
+        self.environment = {"LD_LIBRARY_PATH": os.path.dirname(library)}
+        self.lab.wrapper = ("/usr/bin/env", *(f"{name}={value}" for name, value in self.environment.items()))
+        self.lab.edit("passwd", lambda t: t + "".join(f"crowd{uid}:x:{uid}:{uid}::/:/bin/sh\n" for uid in CROWD))
         self.lab.start()
         self.edits = 0
         self.lab.do("order", "far")
@@ -197,6 +205,100 @@ def test_the_network_does_not_wait_for_ever(directory):
     assert "far" in directory.lab.orders()
     directory.assert_covered(False)
     assert any("the network comes up" in e["MESSAGE"] for e in directory.lab.entries(PRIORITY="2"))
+
+
+# --- who comes before the directory has answered for the first time ---
+
+NOT_PERMITTED = attacker.NAME + ".Error.NotPermitted"
+LIMITS = "org.freedesktop.DBus.Error.LimitsExceeded"
+
+
+@contextlib.contextmanager
+def _started_too_early(directory):
+    """The daemon is there, and the directory does not answer as long as this lasts. Yields the message bus."""
+    lab = directory.lab
+    directory.set("wait")
+    lab.daemon.end()
+    bus = Broker(lab, directory.environment)
+    try:
+        lab.start()
+        bus.wait_for_lockdownd()
+        yield bus
+    finally:
+        directory.set("honest")
+        bus.signal(signal.SIGKILL)
+        bus.process.wait(10)
+
+
+def _look(channel, path, broker):
+    """Asks for the status: what it is answered."""
+    caller = Caller(path, broker=broker)
+    caller.socket.sendall(attacker.status(7, destination=attacker.NAME if broker else None))
+    channel.send("asked")
+    channel.send(caller.answer(7))
+
+
+def test_who_comes_too_early_waits_for_the_directory(directory):
+    lab = directory.lab
+    with _started_too_early(directory) as bus:
+        tasks = [(who, lab.host.spawn(_look, path, broker, who=who)) for who in (DORA, MALLORY)
+                 for path, broker in ((lab.socket, False), (bus.path, True))]
+        for _, task in tasks:
+            task.receive()
+        begun = time.monotonic()
+        lab.do("order", "staff")
+        lab.do("lift", "staff")
+        assert time.monotonic() - begun < USUAL  # root waits for nobody
+        directory.set("honest")
+        for who, task in tasks:
+            error, text = task.receive()
+            assert error == (None if who is DORA else NOT_PERMITTED), (who.name, text)
+
+
+def test_who_waits_for_the_directory_does_not_wait_for_ever(directory):
+    """Two questions stand before it, each as long as a question may take."""
+    lab = directory.lab
+    directory.set("hang")
+    lab.reboot()
+    os.unlink(lab.path("state/members/far"))
+    lab.start(wait=False)
+    wait_for(lambda: os.path.exists(lab.socket), PATIENCE, "the socket")
+    task = lab.host.spawn(_look, lab.socket, False, who=DORA)
+    task.receive()
+    error, text = task.receive(2 * DEADLINE)
+    assert error == NOT_PERMITTED and "has not said yet" in text, text
+
+
+def test_no_more_wait_for_the_directory_than_there_is_room_for(directory):
+    """Of many users, one call each, by the message bus; and whoever hangs up leaves nothing behind."""
+    lab = directory.lab
+
+    def crowd(channel, path, private):
+        callers = []
+        for uid in CROWD:
+            os.seteuid(uid)
+            callers.append((Caller(path, broker=True), Caller(private)))
+            os.seteuid(0)
+            callers[-1][0].socket.sendall(attacker.status(7, destination=attacker.NAME))
+            callers[-1][1].socket.sendall(attacker.status(7))
+        channel.send("asked")
+        channel.request(None)
+        for _, one in callers:
+            one.close()
+        channel.send("closed")
+        channel.send([one.answer(7)[0] for one, _ in callers])
+
+    with _started_too_early(directory) as bus:
+        before = len(lab.daemon.descriptors())
+        task = lab.host.spawn(crowd, bus.path, lab.socket)
+        task.receive()
+        lab.do("order", "staff")
+        lab.do("lift", "staff")
+        task.ask("close")
+        wait_for(lambda: len(lab.daemon.descriptors()) <= before, PATIENCE, "the connections to be given up")
+        directory.set("honest")
+        errors = task.receive()
+        assert errors.count(NOT_PERMITTED) == 16 and errors.count(LIMITS) == 4, errors
 
 
 @pytest.mark.parametrize("mode", ["crash", "unavailable"])

@@ -3,7 +3,7 @@
 /* A caller comes while memory is short: each allocation that is made for the connection fails once,
  * libsystemd's own included. The caller may be turned away; the next one is served, and nothing ends. */
 
-// wrap: manager_on_change manager_permits
+// wrap: manager_on_change manager_on_right_known manager_permits
 
 #include "bus.h"
 #include "cleanup.h"
@@ -21,6 +21,14 @@
 
 void __wrap_manager_on_change(struct manager *m, manager_changed_t callback, void *userdata);
 void __wrap_manager_on_change(struct manager *m, manager_changed_t callback, void *userdata)
+{
+        (void)m;
+        (void)callback;
+        (void)userdata;
+}
+
+void __wrap_manager_on_right_known(struct manager *m, manager_right_known_t callback, void *userdata);
+void __wrap_manager_on_right_known(struct manager *m, manager_right_known_t callback, void *userdata)
 {
         (void)m;
         (void)callback;
