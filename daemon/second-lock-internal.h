@@ -2,9 +2,10 @@
 #ifndef LOCKDOWN_SECOND_LOCK_INTERNAL_H
 #define LOCKDOWN_SECOND_LOCK_INTERNAL_H
 
-/* Between second-lock.c (orders and pins), second-lock-held.c (their links, plans of those to come),
- * second-lock-plan.c (what the programs are told), second-lock-room.c (where there is room for that),
- * second-lock-sender.c (can who sends be judged?) and second-lock-kernel.c (programs and maps). */
+/* Between second-lock.c (orders and pins), second-lock-open.c (what they need), second-lock-held.c (their
+ * links, plans of those to come), second-lock-plan.c (what the programs are told), second-lock-room.c (where
+ * there is room for that), second-lock-sender.c (can who sends be judged?) and second-lock-kernel.c (programs
+ * and maps). */
 
 #include "../bpf/second-lock-maps.h"
 #include "second-lock.h"
@@ -86,6 +87,9 @@ int sender_try(const struct lock_programs *p, int cgroup, char **ret_why);
 /* They could not be attached, with this error. */
 char *sender_why_not(int error);
 
+/* From here on without the programs that judge who sends. WHY is taken over. */
+void give_up_sender(struct second_lock *s, char *why);
+
 /* The directory of pins. A lock's pins, by their names in it. */
 extern const char *const judge_pins[SL_JUDGES];
 extern const char *const link_pins[SL_JUDGES];
@@ -129,6 +133,21 @@ int held_stage(struct held_locks *h, const char *name, int plan);
 /* That plan, the caller's now, or -1. */
 int held_unstage(struct held_locks *h, const char *name);
 void held_clear(struct held_locks *h); /* what is pinned holds */
+
+struct second_lock {
+        int cgroup;
+        uint64_t cgroup_id;
+        char *pins; /* the directory */
+        struct sl_offsets offsets;
+        struct lock_programs ready; /* for the next order */
+        uint8_t tags[SL_JUDGES][8];
+        enum sl_judge n_judges; /* all, or those of packets only: */
+        char *no_sender;        /* … because */
+        struct held_locks held;
+};
+
+/* Returns ERROR, with a sentence if somebody wants one. */
+int lock_say(char **ret_sentence, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Has the kernel asked SL_CONNECT, which has no plan yet? 1 or 0, -errno. */
 int sender_was_asked(const struct lock_programs *p);

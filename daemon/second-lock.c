@@ -6,262 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
-#include <mntent.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-
-struct second_lock {
-        int cgroup;
-        uint64_t cgroup_id;
-        char *pins; /* the directory */
-        struct sl_offsets offsets;
-        struct lock_programs ready; /* for the next order */
-        uint8_t tags[SL_JUDGES][8];
-        enum sl_judge n_judges; /* all, or those of packets only: */
-        char *no_sender;        /* … because */
-        struct held_locks held;
-};
-
-/* Returns ERROR, with a sentence if somebody wants one. */
-__attribute__((format(printf, 3, 4))) static int say(char **ret_sentence, int error, const char *format, ...)
-{
-        va_list arguments;
-
-        if (!ret_sentence)
-                return error;
-        va_start(arguments, format);
-        if (vasprintf(ret_sentence, format, arguments) < 0)
-                *ret_sentence = NULL;
-        va_end(arguments);
-        return error;
-}
-
-struct second_lock *second_lock_close(struct second_lock *s)
-{
-        if (!s)
-                return NULL;
-        closep(&s->cgroup);
-        lock_programs_close(&s->ready);
-        held_clear(&s->held);
-        free(s->no_sender);
-        free(s->pins);
-        free(s);
-        return NULL;
-}
-
-/* Where cgroup2 is mounted. */
-static int find_cgroup_root(char **ret)
-{
-        struct mntent entry, *e;
-        char buffer[4096];
-        FILE *f = setmntent("/proc/self/mounts", "re");
-        int r = -ENOENT;
-
-        if (!f)
-                return -errno;
-        while (r == -ENOENT && (e = getmntent_r(f, &entry, buffer, sizeof(buffer))))
-                if (strcmp(e->mnt_type, "cgroup2") == 0) {
-                        *ret = strdup(e->mnt_dir);
-                        r = *ret ? 0 : -ENOMEM;
-                }
-        endmntent(f);
-        return r;
-}
-
-static int open_cgroup(struct second_lock *s, const char *path, char **ret_error)
-{
-        _cleanup_free_ char *found = NULL;
-        struct statfs fs;
-        int r;
-
-        if (!path) {
-                r = find_cgroup_root(&found);
-                if (r == -ENOENT)
-                        return say(ret_error, -EOPNOTSUPP,
-                                   "no second lock: there are no control groups of version 2 here (cgroup2 "
-                                   "is not mounted)");
-                if (r < 0)
-                        return say(ret_error, r, "cannot find the control groups: %s", strerror(-r));
-                path = found;
-        }
-        s->cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (s->cgroup < 0)
-                return say(ret_error, -errno, "cannot open the control group %s: %s", path, strerror(errno));
-        if (fstatfs(s->cgroup, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
-                return say(ret_error, -EOPNOTSUPP, "no second lock: %s is no control group of version 2",
-                           path);
-        r = lock_cgroup_id(s->cgroup, &s->cgroup_id);
-        return r < 0 ? say(ret_error, r, "cannot identify the control group %s: %s", path, strerror(-r)) : 0;
-}
-
-static int open_pins(struct second_lock *s, const char *path, char **ret_error)
-{
-        struct statfs fs;
-        struct stat st;
-
-        s->pins = strdup(path);
-        if (!s->pins)
-                return -ENOMEM;
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
-                return say(ret_error, errno == ENOENT || errno == EPERM ? -EOPNOTSUPP : -errno,
-                           "no second lock: cannot make %s: %s; is a bpf file system mounted there?", path,
-                           strerror(errno));
-        /* Whoever owns it decides what the next daemon finds there. */
-        if (lstat(path, &st) < 0)
-                return say(ret_error, -errno, "cannot look at %s: %s", path, strerror(errno));
-        if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 0022))
-                return say(ret_error, -EOPNOTSUPP,
-                           "no second lock: %s is not ours alone (uid %u, mode %o): remove it and restart "
-                           "lockdownd",
-                           path, st.st_uid, st.st_mode & 07777);
-        if (statfs(path, &fs) < 0)
-                return say(ret_error, -errno, "cannot look at %s: %s", path, strerror(errno));
-        if (fs.f_type != BPF_FS_MAGIC) {
-                (void)rmdir(path); /* unless there is something in it */
-                return say(ret_error, -EOPNOTSUPP,
-                           "no second lock: %s is not in a bpf file system (mount -t bpf bpf /sys/fs/bpf)",
-                           path);
-        }
-        return 0;
-}
-
-/* libbpf asks the kernel once in a process what it can (BTF, functions in it, reading kernel memory by a
- * helper of its own), takes any error for "no", and makes other programs from then on, which are not taken:
- * when one of these three questions found no memory, every try of this daemon's fails. */
-static int load(struct lock_programs *ret, char **ret_error)
-{
-        int r = lock_programs_load(ret);
-
-        if (r == -EPERM || r == -EACCES) /* EACCES: the verifier's, for a helper that may not be called */
-                return say(ret_error, -EPERM,
-                           "the second lock may not be loaded: it takes CAP_BPF, CAP_PERFMON and "
-                           "CAP_NET_ADMIN, and a "
-                           "kernel that is not locked down for confidentiality");
-        if (r == -ENOMEM)
-                return say(ret_error, r, "no memory for the second lock");
-        if (r < 0)
-                return say(ret_error, -EOPNOTSUPP,
-                           "no second lock: this kernel does not take its programs (%s); Linux 6.1 and later "
-                           "do: if this one did before, restart lockdownd",
-                           strerror(-r));
-        return 0;
-}
-
-/* May they be attached? They pass everything as long as they have no plan. */
-static int try_attaching(const struct second_lock *s, char **ret_error)
-{
-        _cleanup_close_ int link = -1;
-        int r = judge_attach(&s->ready, SL_EGRESS, s->cgroup, &link);
-
-        if (r == -EPERM)
-                return say(ret_error, r,
-                           "the second lock may not be attached: it takes CAP_NET_ADMIN, and a control group "
-                           "whose owner did not forbid it");
-        if (r < 0)
-                return say(ret_error, -EOPNOTSUPP,
-                           "no second lock: its programs cannot be attached to the control group: %s",
-                           strerror(-r));
-        (void)link_release(link);
-        return 0;
-}
-
-/* From here on without the programs that judge who sends. */
-static void give_up_sender(struct second_lock *s, char *why)
-{
-        for (enum sl_judge i = SL_PACKET_JUDGES; i < SL_JUDGES; i++)
-                closep(&s->ready.judges[i]);
-        s->n_judges = SL_PACKET_JUDGES;
-        free(s->no_sender);
-        s->no_sender = why;
-}
-
-static int identify(struct second_lock *s)
-{
-        struct program_identity p;
-        int r = 0;
-
-        for (enum sl_judge i = 0; r >= 0 && i < s->n_judges; i++) {
-                r = program_identity(s->ready.judges[i], &p);
-                if (r >= 0)
-                        memcpy(s->tags[i], p.tag, sizeof(p.tag));
-        }
-        return r;
-}
-
-static int load_ready(struct second_lock *s, char **ret_error)
-{
-        char *why = NULL;
-        int r = load(&s->ready, ret_error);
-
-        if (r < 0)
-                return r;
-        if (s->n_judges == SL_JUDGES && sender_load(&s->ready, &why) < 0)
-                give_up_sender(s, why);
-        r = identify(s);
-        if (r < 0) {
-                lock_programs_close(&s->ready);
-                return say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
-        }
-        return 0;
-}
-
-int second_lock_prepare(struct second_lock *s, char **ret_error)
-{
-        int r;
-
-        if (s->ready.plans >= 0)
-                return 0;
-        r = load_ready(s, ret_error);
-        if (r >= 0)
-                lock_programs_make_room(&s->ready);
-        return r;
-}
-
-const char *second_lock_no_sender(const struct second_lock *s)
-{
-        return s->n_judges == SL_JUDGES ? NULL : s->no_sender ?: "no memory";
-}
-
-int second_lock_open(const char *cgroup, const char *pins, struct second_lock **ret, char **ret_error)
-{
-        _cleanup_(second_lock_closep) struct second_lock *s = calloc(1, sizeof(*s));
-        char *why = NULL;
-        int r;
-
-        if (!s)
-                return -ENOMEM;
-        s->cgroup = -1;
-        s->ready = NO_PROGRAMS;
-        s->n_judges = SL_JUDGES;
-        libbpf_set_print(NULL); /* it would write to standard error */
-        r = open_cgroup(s, cgroup, ret_error);
-        if (r >= 0)
-                r = open_pins(s, pins ?: SECOND_LOCK_PINS, ret_error);
-        if (r < 0)
-                return r;
-        r = kernel_offsets(&s->offsets);
-        if (r < 0)
-                return say(ret_error, r,
-                           "no second lock: the kernel does not describe itself (/sys/kernel/btf/vmlinux; "
-                           "CONFIG_DEBUG_INFO_BTF)");
-        r = load_ready(s, ret_error);
-        if (r >= 0)
-                r = try_attaching(s, ret_error);
-        if (r < 0)
-                return r;
-        if (s->n_judges == SL_JUDGES && sender_try(&s->ready, s->cgroup, &why) < 0)
-                give_up_sender(s, why);
-        lock_programs_make_room(&s->ready); /* not before: what is tried has no plan */
-        pins_remove_stale(s->pins);
-        *ret = TAKE_PTR(s);
-        return 0;
-}
 
 int second_lock_list(struct second_lock *s, struct words *ret)
 {
@@ -276,9 +25,11 @@ static int make_plan(const struct second_lock *s, const struct second_lock_spec 
         int r = plan_build(spec, &s->offsets, s->cgroup_id, ret);
 
         if (r == -E2BIG)
-                return say(ret_error, r, "the second lock of %s would hold more than it can", spec->name);
+                return lock_say(ret_error, r, "the second lock of %s would hold more than it can",
+                                spec->name);
         if (r == -ERANGE)
-                return say(ret_error, r, "a control group of %s lies more than 31 levels deep", spec->name);
+                return lock_say(ret_error, r, "a control group of %s lies more than 31 levels deep",
+                                spec->name);
         return r;
 }
 
@@ -387,8 +138,8 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
                 r = engage(s, spec->name, &s->ready, map);
         }
         if (r < 0)
-                return say(ret_error, r, "the second lock of %s could not be engaged: %s", spec->name,
-                           strerror(-r));
+                return lock_say(ret_error, r, "the second lock of %s could not be engaged: %s", spec->name,
+                                strerror(-r));
         lock_programs_close(&s->ready);
         return 0;
 }
@@ -402,8 +153,8 @@ int second_lock_disengage(struct second_lock *s, const char *name, char **ret_er
                 r = pins_remove(path);
         if (r >= 0 && s)
                 held_release(&s->held, name);
-        return r < 0 ? say(ret_error, r, "the second lock of %s could not be taken off: %s", name,
-                           strerror(-r))
+        return r < 0 ? lock_say(ret_error, r, "the second lock of %s could not be taken off: %s", name,
+                                strerror(-r))
                      : 0;
 }
 
@@ -486,20 +237,20 @@ static int check(const struct second_lock *s, const char *name, struct engaged *
         int r = open_engaged(s, name, ret);
 
         if (r == -ENOENT || r == -EBADMSG)
-                return say(ret_difference, 1, "the second lock of %s is %s", name,
-                           r == -ENOENT ? "not on" : "damaged: a pin is missing");
+                return lock_say(ret_difference, 1, "the second lock of %s is %s", name,
+                                r == -ENOENT ? "not on" : "damaged: a pin is missing");
         if (r < 0)
                 return r;
         for (enum sl_judge i = 0; i < s->n_judges; i++) {
                 const char *wrong = check_judge(s, name, ret, i);
 
                 if (wrong)
-                        return say(ret_difference, 1, "the second lock of %s %s (%s)", name, wrong,
-                                   link_pins[i]);
+                        return lock_say(ret_difference, 1, "the second lock of %s %s (%s)", name, wrong,
+                                        link_pins[i]);
         }
         if (ret->plan_id != ret->current_id)
-                return say(ret_difference, 1, "the second lock of %s goes by another plan than it was given",
-                           name);
+                return lock_say(ret_difference, 1,
+                                "the second lock of %s goes by another plan than it was given", name);
         return 0;
 }
 
@@ -532,8 +283,8 @@ int second_lock_update(struct second_lock *s, const struct second_lock_spec *spe
                 r = plans_exchange(e.plans, map);
         if (r >= 0 && rename(next, place) < 0)
                 r = -errno;
-        return r < 0 ? say(ret_error, r, "the second lock of %s could not be changed: %s", spec->name,
-                           strerror(-r))
+        return r < 0 ? lock_say(ret_error, r, "the second lock of %s could not be changed: %s", spec->name,
+                                strerror(-r))
                      : 0;
 }
 
@@ -580,8 +331,8 @@ int second_lock_verify(struct second_lock *s, const struct second_lock_spec *spe
         if (r >= 0)
                 r = plan_map_equals(e.plan, &plan);
         if (r == 0)
-                return say(ret_difference, 1, "the second lock of %s holds other subjects or destinations",
-                           spec->name);
+                return lock_say(ret_difference, 1,
+                                "the second lock of %s holds other subjects or destinations", spec->name);
         return r < 0 ? r : 0;
 }
 

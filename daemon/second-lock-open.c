@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Is there a second lock on this machine? And the programs of the next order, loaded beforehand. */
+#include "second-lock-internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <mntent.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <bpf/libbpf.h>
+
+int lock_say(char **ret_sentence, int error, const char *format, ...)
+{
+        va_list arguments;
+
+        if (!ret_sentence)
+                return error;
+        va_start(arguments, format);
+        if (vasprintf(ret_sentence, format, arguments) < 0)
+                *ret_sentence = NULL;
+        va_end(arguments);
+        return error;
+}
+
+struct second_lock *second_lock_close(struct second_lock *s)
+{
+        if (!s)
+                return NULL;
+        closep(&s->cgroup);
+        lock_programs_close(&s->ready);
+        held_clear(&s->held);
+        free(s->no_sender);
+        free(s->pins);
+        free(s);
+        return NULL;
+}
+
+/* Where cgroup2 is mounted. */
+static int find_cgroup_root(char **ret)
+{
+        struct mntent entry, *e;
+        char buffer[4096];
+        FILE *f = setmntent("/proc/self/mounts", "re");
+        int r = -ENOENT;
+
+        if (!f)
+                return -errno;
+        while (r == -ENOENT && (e = getmntent_r(f, &entry, buffer, sizeof(buffer))))
+                if (strcmp(e->mnt_type, "cgroup2") == 0) {
+                        *ret = strdup(e->mnt_dir);
+                        r = *ret ? 0 : -ENOMEM;
+                }
+        endmntent(f);
+        return r;
+}
+
+static int open_cgroup(struct second_lock *s, const char *path, char **ret_error)
+{
+        _cleanup_free_ char *found = NULL;
+        struct statfs fs;
+        int r;
+
+        if (!path) {
+                r = find_cgroup_root(&found);
+                if (r == -ENOENT)
+                        return lock_say(
+                                ret_error, -EOPNOTSUPP,
+                                "no second lock: there are no control groups of version 2 here (cgroup2 "
+                                "is not mounted)");
+                if (r < 0)
+                        return lock_say(ret_error, r, "cannot find the control groups: %s", strerror(-r));
+                path = found;
+        }
+        s->cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (s->cgroup < 0)
+                return lock_say(ret_error, -errno, "cannot open the control group %s: %s", path,
+                                strerror(errno));
+        if (fstatfs(s->cgroup, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+                return lock_say(ret_error, -EOPNOTSUPP, "no second lock: %s is no control group of version 2",
+                                path);
+        r = lock_cgroup_id(s->cgroup, &s->cgroup_id);
+        return r < 0 ? lock_say(ret_error, r, "cannot identify the control group %s: %s", path, strerror(-r))
+                     : 0;
+}
+
+static int open_pins(struct second_lock *s, const char *path, char **ret_error)
+{
+        struct statfs fs;
+        struct stat st;
+
+        s->pins = strdup(path);
+        if (!s->pins)
+                return -ENOMEM;
+        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+                return lock_say(ret_error, errno == ENOENT || errno == EPERM ? -EOPNOTSUPP : -errno,
+                                "no second lock: cannot make %s: %s; is a bpf file system mounted there?",
+                                path, strerror(errno));
+        /* Whoever owns it decides what the next daemon finds there. */
+        if (lstat(path, &st) < 0)
+                return lock_say(ret_error, -errno, "cannot look at %s: %s", path, strerror(errno));
+        if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 0022))
+                return lock_say(
+                        ret_error, -EOPNOTSUPP,
+                        "no second lock: %s is not ours alone (uid %u, mode %o): remove it and restart "
+                        "lockdownd",
+                        path, st.st_uid, st.st_mode & 07777);
+        if (statfs(path, &fs) < 0)
+                return lock_say(ret_error, -errno, "cannot look at %s: %s", path, strerror(errno));
+        if (fs.f_type != BPF_FS_MAGIC) {
+                (void)rmdir(path); /* unless there is something in it */
+                return lock_say(
+                        ret_error, -EOPNOTSUPP,
+                        "no second lock: %s is not in a bpf file system (mount -t bpf bpf /sys/fs/bpf)",
+                        path);
+        }
+        return 0;
+}
+
+/* libbpf asks the kernel once in a process what it can (BTF, functions in it, reading kernel memory by a
+ * helper of its own), takes any error for "no", and makes other programs from then on, which are not taken:
+ * when one of these three questions found no memory, every try of this daemon's fails. */
+static int load(struct lock_programs *ret, char **ret_error)
+{
+        int r = lock_programs_load(ret);
+
+        if (r == -EPERM || r == -EACCES) /* EACCES: the verifier's, for a helper that may not be called */
+                return lock_say(ret_error, -EPERM,
+                                "the second lock may not be loaded: it takes CAP_BPF, CAP_PERFMON and "
+                                "CAP_NET_ADMIN, and a "
+                                "kernel that is not locked down for confidentiality");
+        if (r == -ENOMEM)
+                return lock_say(ret_error, r, "no memory for the second lock");
+        if (r < 0)
+                return lock_say(
+                        ret_error, -EOPNOTSUPP,
+                        "no second lock: this kernel does not take its programs (%s); Linux 6.1 and later "
+                        "do: if this one did before, restart lockdownd",
+                        strerror(-r));
+        return 0;
+}
+
+/* May they be attached? They pass everything as long as they have no plan. */
+static int try_attaching(const struct second_lock *s, char **ret_error)
+{
+        _cleanup_close_ int link = -1;
+        int r = judge_attach(&s->ready, SL_EGRESS, s->cgroup, &link);
+
+        if (r == -EPERM)
+                return lock_say(
+                        ret_error, r,
+                        "the second lock may not be attached: it takes CAP_NET_ADMIN, and a control group "
+                        "whose owner did not forbid it");
+        if (r < 0)
+                return lock_say(ret_error, -EOPNOTSUPP,
+                                "no second lock: its programs cannot be attached to the control group: %s",
+                                strerror(-r));
+        (void)link_release(link);
+        return 0;
+}
+
+void give_up_sender(struct second_lock *s, char *why)
+{
+        for (enum sl_judge i = SL_PACKET_JUDGES; i < SL_JUDGES; i++)
+                closep(&s->ready.judges[i]);
+        s->n_judges = SL_PACKET_JUDGES;
+        free(s->no_sender);
+        s->no_sender = why;
+}
+
+static int identify(struct second_lock *s)
+{
+        struct program_identity p;
+        int r = 0;
+
+        for (enum sl_judge i = 0; r >= 0 && i < s->n_judges; i++) {
+                r = program_identity(s->ready.judges[i], &p);
+                if (r >= 0)
+                        memcpy(s->tags[i], p.tag, sizeof(p.tag));
+        }
+        return r;
+}
+
+static int load_ready(struct second_lock *s, char **ret_error)
+{
+        char *why = NULL;
+        int r = load(&s->ready, ret_error);
+
+        if (r < 0)
+                return r;
+        if (s->n_judges == SL_JUDGES && sender_load(&s->ready, &why) < 0)
+                give_up_sender(s, why);
+        r = identify(s);
+        if (r < 0) {
+                lock_programs_close(&s->ready);
+                return lock_say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
+        }
+        return 0;
+}
+
+int second_lock_prepare(struct second_lock *s, char **ret_error)
+{
+        int r;
+
+        if (s->ready.plans >= 0)
+                return 0;
+        r = load_ready(s, ret_error);
+        if (r >= 0)
+                lock_programs_make_room(&s->ready);
+        return r;
+}
+
+const char *second_lock_no_sender(const struct second_lock *s)
+{
+        return s->n_judges == SL_JUDGES ? NULL : s->no_sender ?: "no memory";
+}
+
+int second_lock_open(const char *cgroup, const char *pins, struct second_lock **ret, char **ret_error)
+{
+        _cleanup_(second_lock_closep) struct second_lock *s = calloc(1, sizeof(*s));
+        char *why = NULL;
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        s->cgroup = -1;
+        s->ready = NO_PROGRAMS;
+        s->n_judges = SL_JUDGES;
+        libbpf_set_print(NULL); /* it would write to standard error */
+        r = open_cgroup(s, cgroup, ret_error);
+        if (r >= 0)
+                r = open_pins(s, pins ?: SECOND_LOCK_PINS, ret_error);
+        if (r < 0)
+                return r;
+        r = kernel_offsets(&s->offsets);
+        if (r < 0)
+                return lock_say(
+                        ret_error, r,
+                        "no second lock: the kernel does not describe itself (/sys/kernel/btf/vmlinux; "
+                        "CONFIG_DEBUG_INFO_BTF)");
+        r = load_ready(s, ret_error);
+        if (r >= 0)
+                r = try_attaching(s, ret_error);
+        if (r < 0)
+                return r;
+        if (s->n_judges == SL_JUDGES && sender_try(&s->ready, s->cgroup, &why) < 0)
+                give_up_sender(s, why);
+        lock_programs_make_room(&s->ready); /* not before: what is tried has no plan */
+        pins_remove_stale(s->pins);
+        *ret = TAKE_PTR(s);
+        return 0;
+}
