@@ -164,8 +164,10 @@ static int try_attaching(const struct second_lock *s, char **ret_error)
 
 void give_up_sender(struct second_lock *s, char *why)
 {
-        for (enum sl_judge i = SL_PACKET_JUDGES; i < SL_JUDGES; i++)
+        for (enum sl_judge i = SL_PACKET_JUDGES; i < SL_JUDGES; i++) {
                 closep(&s->ready.judges[i]);
+                s->ready.judges[i] = -1; /* the number is soon somebody else's */
+        }
         s->n_judges = SL_PACKET_JUDGES;
         free(s->no_sender);
         s->no_sender = why;
