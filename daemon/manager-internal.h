@@ -134,6 +134,8 @@ struct manager {
         struct second_lock *second;      /* NULL where there is none: */
         char *second_problem;            /* … because */
         unsigned second_tries;
+        char *no_sender; /* why it does not judge who sends, as it was told; NULL: it does */
+        struct again sender_again;
         struct launcher *launcher; /* borrowed */
         struct resolver *resolver;
         struct store *store;
@@ -371,6 +373,9 @@ int lockdown_second_end(struct lockdown *l);
 void manager_second_open(struct manager *m);
 /* Where there was none: a few times more, and then what is in force gets it. */
 void manager_second_try_again(struct manager *m);
+/* Where it lost what judges who sends, for the moment: tried again when it is due, and then what is in force
+ * gets that. */
+void manager_second_try_sender(struct manager *m);
 /* At start, when the orders are back: removes second locks that belong to none. */
 void manager_second_sort_out(struct manager *m);
 

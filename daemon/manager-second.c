@@ -103,6 +103,28 @@ static int bring_into_line(struct lockdown *l, const struct second_lock_spec *sp
         return second_lock_engage(second, spec, ret_error);
 }
 
+/* Does it judge who sends? Told when it is another thing than before. */
+static void follow_sender(struct manager *m)
+{
+        const char *why = second_lock_no_sender(m->second);
+        bool lost = second_lock_sender_lost(m->second);
+
+        if (lost && m->sender_again.at == 0)
+                again_later(&m->sender_again);
+        if (why ? m->no_sender && strcmp(why, m->no_sender) == 0 : !m->no_sender)
+                return;
+        if (!why) {
+                audit_log(LOG_NOTICE, "the second lock judges who sends again");
+                set_problem(&m->no_sender, NULL);
+                return;
+        }
+        audit_log(lost ? LOG_WARNING : LOG_NOTICE,
+                  "the second lock judges packets, but cannot judge who sends through a socket that somebody "
+                  "else made: %s",
+                  why);
+        set_problem(&m->no_sender, "%s", why);
+}
+
 static int on_quiet(sd_event_source *source, void *userdata)
 {
         struct manager *m = userdata;
@@ -110,6 +132,7 @@ static int on_quiet(sd_event_source *source, void *userdata)
         (void)source;
         m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
         (void)second_lock_prepare(m->second, NULL);
+        follow_sender(m);
         (void)malloc_trim(0); /* libbpf read the kernel's types for that: 10 MiB, free again, but kept by the
                                  C library */
         return 0;
@@ -165,6 +188,7 @@ void lockdown_second_sync(struct lockdown *l)
         }
         l->second_engaged = true;
         set_problem(&l->second_problem, NULL);
+        follow_sender(l->manager);
         prepare_later(l->manager);
 }
 
@@ -222,7 +246,6 @@ void manager_second_sort_out(struct manager *m)
 
 void manager_second_open(struct manager *m)
 {
-        const char *no_sender;
         int r = second_lock_open(NULL, NULL, &m->second, &m->second_problem);
 
         m->second_tries++;
@@ -238,12 +261,28 @@ void manager_second_open(struct manager *m)
                         audit_log(LOG_WARNING, "%s", m->second_problem);
                 return;
         }
-        no_sender = second_lock_no_sender(m->second);
-        if (no_sender)
-                audit_log(LOG_NOTICE,
-                          "the second lock judges packets, but cannot judge who sends through a socket that "
-                          "somebody else made: %s",
-                          no_sender);
+        follow_sender(m);
+}
+
+static void engage_all(struct manager *m)
+{
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->order && lockdown_knows_people(m->lockdowns[i]))
+                        lockdown_second_sync(m->lockdowns[i]);
+}
+
+void manager_second_try_sender(struct manager *m)
+{
+        if (!m->second || !again_due(&m->sender_again))
+                return;
+        if (second_lock_try_sender(m->second) >= 0)
+                engage_all(m); /* which it may fail again */
+        if (second_lock_sender_lost(m->second))
+                again_later(&m->sender_again);
+        else
+                m->sender_again = (struct again){0};
+        follow_sender(m);
+        (void)malloc_trim(0);
 }
 
 void manager_second_try_again(struct manager *m)
@@ -254,8 +293,6 @@ void manager_second_try_again(struct manager *m)
         manager_second_open(m);
         if (!m->second)
                 return;
-        for (size_t i = 0; i < m->n_lockdowns; i++)
-                if (m->lockdowns[i]->order && lockdown_knows_people(m->lockdowns[i]))
-                        lockdown_second_sync(m->lockdowns[i]);
+        engage_all(m);
         manager_second_sort_out(m);
 }

@@ -282,6 +282,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
         (void)usec;
         manager_retry_store(m);
         manager_second_try_again(m);
+        manager_second_try_sender(m);
         manager_read_orders_again(m);
         manager_finish_ends(m);
         for (size_t i = 0; i < m->n_lockdowns; i++) {
@@ -540,6 +541,7 @@ struct manager *manager_free(struct manager *m)
         sever_close(m->sever);
         second_lock_close(m->second);
         free(m->second_problem);
+        free(m->no_sender);
         device_watch_free(m->devices);
         nft_watch_free(m->nft_watch);
         nft_close(m->nft);

@@ -80,6 +80,8 @@ int link_identity(int fd, struct link_identity *ret);
 uint32_t judge_attach_type(enum sl_judge judge);
 int link_release(int fd);
 
+/* Did the kernel say plainly that it cannot, with this error? As long as it never could, that is its word. */
+bool sender_is_refused(int error);
 /* The sender's lock. On failure WHY becomes a sentence's end (the caller frees), or NULL without memory. */
 int sender_load(struct lock_programs *p, char **ret_why);
 /* Does the kernel ask them, once they are attached? */
@@ -87,8 +89,9 @@ int sender_try(const struct lock_programs *p, int cgroup, char **ret_why);
 /* They could not be attached, with this error. */
 char *sender_why_not(int error);
 
-/* From here on without the programs that judge who sends. WHY is taken over. */
-void give_up_sender(struct second_lock *s, char *why);
+/* On without the programs that judge who sends, because of ERROR, until they can be tried again. WHY is taken
+ * over. */
+void give_up_sender(struct second_lock *s, int error, char *why);
 
 /* The directory of pins. A lock's pins, by their names in it. */
 extern const char *const judge_pins[SL_JUDGES];
@@ -143,6 +146,8 @@ struct second_lock {
         uint8_t tags[SL_JUDGES][8];
         enum sl_judge n_judges; /* all, or those of packets only: */
         char *no_sender;        /* … because */
+        bool sender_worked;     /* once */
+        unsigned sender_tries;  /* that failed before it did */
         struct held_locks held;
 };
 

@@ -13,6 +13,10 @@
 
 #include <bpf/libbpf.h>
 
+/* So often the kernel is asked for the programs that judge who sends, as long as it never took them and does
+ * not refuse them plainly: what it has none of, it has other words for, too. */
+#define SENDER_TRIES 4
+
 int lock_say(char **ret_sentence, int error, const char *format, ...)
 {
         va_list arguments;
@@ -162,15 +166,28 @@ static int try_attaching(const struct second_lock *s, char **ret_error)
         return 0;
 }
 
-void give_up_sender(struct second_lock *s, char *why)
+/* What comes of it, as far as it is known. */
+static const char *outlook(const struct second_lock *s, int error)
 {
+        if (second_lock_sender_lost(s))
+                return "; it is tried again";
+        return sender_is_refused(error) ? "" : "; it is tried again when lockdownd is restarted";
+}
+
+void give_up_sender(struct second_lock *s, int error, char *why)
+{
+        _cleanup_free_ char *sentence = why;
+
         for (enum sl_judge i = SL_PACKET_JUDGES; i < SL_JUDGES; i++) {
                 closep(&s->ready.judges[i]);
                 s->ready.judges[i] = -1; /* the number is soon somebody else's */
         }
         s->n_judges = SL_PACKET_JUDGES;
+        if (!s->sender_worked)
+                s->sender_tries = sender_is_refused(error) ? SENDER_TRIES : s->sender_tries + 1;
         free(s->no_sender);
-        s->no_sender = why;
+        s->no_sender = NULL;
+        (void)lock_say(&s->no_sender, 0, "%s%s", sentence ? sentence : strerror(-error), outlook(s, error));
 }
 
 static int identify(struct second_lock *s)
@@ -193,8 +210,10 @@ static int load_ready(struct second_lock *s, char **ret_error)
 
         if (r < 0)
                 return r;
-        if (s->n_judges == SL_JUDGES && sender_load(&s->ready, &why) < 0)
-                give_up_sender(s, why);
+        if (s->n_judges == SL_JUDGES)
+                r = sender_load(&s->ready, &why);
+        if (r < 0)
+                give_up_sender(s, r, why);
         r = identify(s);
         if (r < 0) {
                 lock_programs_close(&s->ready);
@@ -212,6 +231,36 @@ int second_lock_prepare(struct second_lock *s, char **ret_error)
         r = load_ready(s, ret_error);
         if (r >= 0)
                 lock_programs_make_room(&s->ready);
+        return r;
+}
+
+bool second_lock_sender_lost(const struct second_lock *s)
+{
+        return s->n_judges != SL_JUDGES && (s->sender_worked || s->sender_tries < SENDER_TRIES);
+}
+
+/* With programs of its own, so that those which are ready are as good as before if it fails. */
+int second_lock_try_sender(struct second_lock *s)
+{
+        _cleanup_(lock_programs_close) struct lock_programs p = NO_PROGRAMS;
+        char *why = NULL;
+        int r = lock_programs_load(&p);
+
+        if (r >= 0)
+                r = sender_load(&p, &why);
+        if (r >= 0)
+                r = sender_try(&p, s->cgroup, &why);
+        if (r < 0) {
+                give_up_sender(s, r, why);
+                return r;
+        }
+        lock_programs_close(&s->ready);
+        s->ready = p;
+        p = NO_PROGRAMS;
+        s->n_judges = SL_JUDGES;
+        s->sender_worked = true;
+        r = identify(s);
+        lock_programs_make_room(&s->ready);
         return r;
 }
 
@@ -248,8 +297,11 @@ int second_lock_open(const char *cgroup, const char *pins, struct second_lock **
                 r = try_attaching(s, ret_error);
         if (r < 0)
                 return r;
-        if (s->n_judges == SL_JUDGES && sender_try(&s->ready, s->cgroup, &why) < 0)
-                give_up_sender(s, why);
+        if (s->n_judges == SL_JUDGES)
+                r = sender_try(&s->ready, s->cgroup, &why);
+        if (r < 0)
+                give_up_sender(s, r, why);
+        s->sender_worked = s->n_judges == SL_JUDGES;
         lock_programs_make_room(&s->ready); /* not before: what is tried has no plan */
         pins_remove_stale(s->pins);
         *ret = TAKE_PTR(s);

@@ -14,14 +14,23 @@ static char *sentence(const char *what, int error)
         return asprintf(&why, "%s (%s)", what, strerror(-error)) < 0 ? NULL : why;
 }
 
+bool sender_is_refused(int error)
+{
+        return error == -EPERM || error == -ENOSYS || error == -EOPNOTSUPP;
+}
+
 int sender_load(struct lock_programs *p, char **ret_why)
 {
         int r = lock_programs_load_sender(p);
 
         if (r < 0)
-                *ret_why = sentence("the kernel refuses its programs, which need Linux 6.0 or later with "
-                                    "CONFIG_BPF_LSM",
-                                    r);
+                *ret_why =
+                        sentence(sender_is_refused(r)
+                                         ? "the kernel refuses its programs, which need Linux 6.0 or later "
+                                           "with CONFIG_BPF_LSM"
+                                         : "its programs could not be loaded, which need Linux 6.0 or "
+                                           "later with CONFIG_BPF_LSM",
+                                 r);
         return r;
 }
 

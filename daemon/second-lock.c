@@ -134,7 +134,7 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
                 r = engage(s, spec->name, &s->ready, map);
         if (r < 0 && map >= 0 && s->n_judges == SL_JUDGES) {
                 /* The rest does not depend on it. */
-                give_up_sender(s, sender_why_not(r));
+                give_up_sender(s, r, sender_why_not(r));
                 r = engage(s, spec->name, &s->ready, map);
         }
         if (r < 0)

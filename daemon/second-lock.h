@@ -60,6 +60,11 @@ int second_lock_prepare(struct second_lock *s, char **ret_error);
 /* Why processes of subjects can send through sockets that somebody else made, or what is no IP; NULL: they
  * cannot. It never fails the rest. Belongs to S. */
 const char *second_lock_no_sender(const struct second_lock *s);
+/* Is that so for the moment, and worth another try? Otherwise it is so as long as S is open. */
+bool second_lock_sender_lost(const struct second_lock *s);
+/* That try: 30 ms. 0: orders have it from now on, and those that are on when they are engaged anew; or
+ * -errno. */
+int second_lock_try_sender(struct second_lock *s);
 
 /* Makes the plan of an order to come, where making it takes long (above 25,000 people or so): the next
  * second_lock_engage() of that name takes it as it is. So it must be made anew, or dropped, whenever SPEC has

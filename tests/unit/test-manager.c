@@ -7,7 +7,8 @@
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
 // wrap: second_lock_prepare second_lock_stage second_lock_unstage
 // wrap: second_lock_engage second_lock_update second_lock_disengage
-// wrap: second_lock_read_refused second_lock_no_sender second_lock_close resolver_cancel
+// wrap: second_lock_read_refused second_lock_no_sender second_lock_sender_lost second_lock_try_sender
+// wrap: second_lock_close resolver_cancel
 // wrap: store_save_order store_save_record store_take_back_end audit audit_log
 // wrap: nft_verify nft_cover_devices nft_stand_in
 
@@ -472,6 +473,41 @@ static void test_taking_back_is_not_saved(void **state)
         assert_still_in_force(f);
 }
 
+/* It comes back when it is asked for, at longer and longer intervals; then what is in force gets it. */
+static void test_who_sends_is_judged_again(void **state)
+{
+        struct manager_fixture *f = *state;
+        struct again *again = &f->m->sender_again;
+
+        order(f, 0);
+        edges.n = 0;
+        edges.no_sender = "no memory; it is tried again";
+        lockdown_second_sync(f->l);
+        assert_steps("second changed");
+        assert_int_equal(edges.sender_told, 1);
+        assert_true(again->at > 0);
+        assert_int_equal(again->pause, AGAIN_FIRST);
+        manager_second_try_sender(f->m);
+        assert_steps("");
+        again->at = 1;
+        manager_second_try_sender(f->m);
+        assert_steps("try sender");
+        assert_int_equal(again->pause, 2 * AGAIN_FIRST);
+        assert_int_equal(edges.sender_told, 1);
+        again->at = 1;
+        edges.sender_back = true;
+        manager_second_try_sender(f->m);
+        assert_steps("try sender, second changed");
+        assert_int_equal(edges.sender_told, 2);
+        assert_int_equal(again->at, 0);
+        edges.no_sender = "not here";
+        edges.no_sender_ever = true;
+        lockdown_second_sync(f->l);
+        assert_steps("second changed");
+        assert_int_equal(edges.sender_told, 3);
+        assert_int_equal(again->at, 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -490,6 +526,7 @@ int main(void)
                 IN_LAB(test_people_are_not_saved),
                 IN_LAB(test_engaging_is_refused),
                 IN_LAB(test_second_lock_is_refused),
+                IN_LAB(test_who_sends_is_judged_again),
                 IN_LAB(test_order_is_not_saved),
                 IN_LAB(test_lift_is_not_saved),
                 IN_LAB(test_lift_is_refused),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What judges who sends is not to be had. Played, for few kernels have it: in place of its
- * programs stand copies of the one that judges what is sent, so that pins and links are real ones. */
+/* What judges who sends is not to be had, or goes for a moment and comes back. Played, for few kernels have
+ * it: in place of its programs stand copies of the one that judges what is sent, so that pins and links are
+ * real ones. */
 
 // wrap: lock_programs_load_sender judge_attach judge_attach_type sender_was_asked
 
@@ -100,10 +101,160 @@ static void test_closes_nothing_of_others(void **state)
         }
 }
 
+static void assert_says(const struct order *o, const char *words)
+{
+        const char *why = second_lock_no_sender(o->lock);
+
+        if (!why || !strstr(why, words))
+                fail_msg("expected \"%s\" in: %s", words, why ?: "nothing");
+}
+
+/* Has the order's lock what judges who sends? */
+static bool has_it(const char *pin)
+{
+        char path[256];
+
+        snprintf(path, sizeof(path), "%s/staff%%x/%s", lab.pins, pin);
+        return access(path, F_OK) == 0;
+}
+
+static void assert_has_it(struct order *o, bool expected)
+{
+        assert_int_equal(has_it("send"), expected);
+        assert_int_equal(has_it("connect"), expected);
+        assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+        assert_passes(SUBJECT, INSIDE4, PORT);
+}
+
+/* As the manager does when it is told that it is back. */
+static void bring_into_line(struct order *o)
+{
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), -EBADMSG);
+        engage(o);
+}
+
+static void test_is_there(void **state)
+{
+        struct order *o = order_of(state);
+
+        assert_null(second_lock_no_sender(o->lock));
+        assert_false(second_lock_sender_lost(o->lock));
+        engage(o);
+        assert_has_it(o, true);
+}
+
+static void test_refused_plainly(void **state)
+{
+        static const int refusals[] = {-EPERM, -ENOSYS, -EOPNOTSUPP};
+        struct order *o = order_of(state);
+
+        for (size_t i = 0; i <= ELEMENTSOF(refusals); i++) {
+                kernel.deaf = i == ELEMENTSOF(refusals);
+                kernel.load = kernel.deaf ? 0 : refusals[i];
+                open_anew(o);
+                assert_says(o, kernel.deaf ? "does not run BPF LSM" : "refuses its programs");
+                assert_null(strstr(second_lock_no_sender(o->lock), "again"));
+                assert_false(second_lock_sender_lost(o->lock));
+        }
+        engage(o);
+        assert_has_it(o, false);
+}
+
+static void test_lost_at_first(void **state)
+{
+        struct order *o = order_of(state);
+
+        kernel.load = -ENOMEM;
+        open_anew(o);
+        assert_says(o, "could not be loaded");
+        assert_says(o, "it is tried again");
+        assert_true(second_lock_sender_lost(o->lock));
+        engage(o);
+        assert_has_it(o, false);
+        assert_int_equal(second_lock_try_sender(o->lock), -ENOMEM);
+        assert_true(second_lock_sender_lost(o->lock));
+        kernel.load = 0;
+        assert_int_equal(second_lock_try_sender(o->lock), 0);
+        assert_null(second_lock_no_sender(o->lock));
+        bring_into_line(o);
+        assert_has_it(o, true);
+}
+
+/* Nobody knows what that means: it is not asked for ever. */
+static void test_never_there(void **state)
+{
+        struct order *o = order_of(state);
+        unsigned tries = 0;
+
+        kernel.load = -EINVAL;
+        open_anew(o);
+        for (; second_lock_sender_lost(o->lock); tries++) {
+                assert_true(tries < 10);
+                assert_int_equal(second_lock_try_sender(o->lock), -EINVAL);
+        }
+        assert_int_equal(tries, 3);
+        assert_says(o, "when lockdownd is restarted");
+        engage(o);
+        assert_has_it(o, false);
+}
+
+/* It was there, so whatever keeps it away is of the moment, and an order that has it keeps it. */
+static void test_lost_later(void **state)
+{
+        struct order *o = order_of(state);
+
+        engage(o);
+        kernel.load = -EPERM;
+        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_says(o, "it is tried again");
+        assert_has_it(o, true);
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), 0);
+        for (int i = 0; i < 10; i++) {
+                assert_int_equal(second_lock_try_sender(o->lock), -EPERM);
+                assert_true(second_lock_sender_lost(o->lock));
+        }
+        engage(o); /* anew */
+        assert_has_it(o, false);
+        kernel.load = 0;
+        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_true(second_lock_sender_lost(o->lock)); /* nobody has asked yet whether the kernel asks it */
+        assert_int_equal(second_lock_try_sender(o->lock), 0);
+        assert_null(second_lock_no_sender(o->lock));
+        bring_into_line(o);
+        assert_has_it(o, true);
+        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_null(second_lock_no_sender(o->lock));
+}
+
+static void test_cannot_be_attached(void **state)
+{
+        struct order *o = order_of(state);
+
+        kernel.attach = -E2BIG;
+        engage(o);
+        assert_says(o, "places");
+        assert_says(o, "it is tried again");
+        assert_has_it(o, false);
+        assert_int_equal(second_lock_try_sender(o->lock), -E2BIG);
+        assert_true(second_lock_sender_lost(o->lock));
+        assert_has_it(o, false);
+        kernel.attach = 0;
+        assert_int_equal(second_lock_try_sender(o->lock), 0);
+        bring_into_line(o);
+        assert_has_it(o, true);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(test_closes_nothing_of_others),
+                TEST(test_is_there),
+                TEST(test_refused_plainly),
+                TEST(test_lost_at_first),
+                TEST(test_never_there),
+                TEST(test_lost_later),
+                TEST(test_cannot_be_attached),
         };
 
         return cmocka_run_group_tests_name("second-lock-lost", tests, lab_make, lab_end);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The second lock on the real kernel: who sends, whosever the socket is. Processes of a subject get sockets
  * that were made by others. */
+
+// wrap: lock_programs_load_sender
+
+#include "../../daemon/second-lock-internal.h"
 #include "second-lock-sender.h"
 
 #include <bpf/bpf.h>
@@ -12,6 +16,15 @@
 #include <sys/utsname.h>
 
 struct lab lab;
+
+static int load_fails;
+
+int __real_lock_programs_load_sender(struct lock_programs *p);
+int __wrap_lock_programs_load_sender(struct lock_programs *p);
+int __wrap_lock_programs_load_sender(struct lock_programs *p)
+{
+        return load_fails < 0 ? load_fails : __real_lock_programs_load_sender(p);
+}
 
 /* Ways to send TEXT through a connected socket: -1 with errno. */
 
@@ -470,6 +483,29 @@ static void test_goes_without(void **state)
         assert_refused(SUBJECT, OUTSIDE4, PORT);
 }
 
+/* It was out of memory for a moment: what that is like without a kernel that has it, see
+ * test-second-lock-lost.c. */
+static void test_comes_back(void **state)
+{
+        struct order *o = order_with_sender(state);
+
+        engage(o);
+        load_fails = -ENOMEM;
+        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_true(second_lock_sender_lost(o->lock));
+        check_passed(OTHER, SUBJECT, SUBJECT, OUTSIDE4, false);
+        engage(o);
+        check_passed(OTHER, SUBJECT, SUBJECT, OUTSIDE4, true);
+        assert_int_equal(second_lock_try_sender(o->lock), -ENOMEM);
+        load_fails = 0;
+        assert_int_equal(second_lock_try_sender(o->lock), 0);
+        assert_null(second_lock_no_sender(o->lock));
+        assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), -EBADMSG);
+        engage(o);
+        check_passed(OTHER, SUBJECT, SUBJECT, OUTSIDE4, false);
+        check_passed(SUBJECT, SUBJECT, SUBJECT, INSIDE4, true);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -482,6 +518,7 @@ int main(void)
                 TEST(test_control_groups),
                 TEST(test_verify_asks_for_it),
                 TEST(test_goes_without),
+                TEST(test_comes_back),
         };
 
         return cmocka_run_group_tests_name("second-lock-sender", tests, lab_make, lab_end);
