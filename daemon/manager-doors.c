@@ -4,10 +4,13 @@
 #include "sessions-cgroup.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 /* Of one machine; a program that opens more than that does it on purpose. */
 #define LISTENERS_MAX 4096
+/* Of one user, where there are more. */
+#define LISTENERS_OF_USER 64
 
 /* The plans of all orders that are asked about: what is a door to none of them need not be named. */
 struct plans {
@@ -74,38 +77,91 @@ static bool is_suspect(const struct plans *plans, const struct listener *l)
         return false;
 }
 
-/* ---- looking ---- */
+/* ---- which are looked at ---- */
+
+/* Sockets that may be doors, of both protocols. */
+struct suspects {
+        struct sever_socket *items;
+        size_t n;
+};
+
+static void suspects_clear(struct suspects *s)
+{
+        free(s->items);
+}
+
+static struct listener listener_of(const struct sever_socket *s)
+{
+        struct listener l = {.type = LISTENER_INET,
+                             .family = s->family,
+                             .protocol = s->protocol,
+                             .port = s->sport,
+                             .uid = s->uid,
+                             .cgroup = s->cgroup};
+
+        memcpy(l.addr, s->src, sizeof(l.addr));
+        return l;
+}
 
 static int add_suspects(const struct plans *plans, const struct sever_socket *sockets, size_t n,
-                        struct sightings *s)
+                        struct suspects *to)
 {
-        for (size_t i = 0; i < n; i++) {
-                struct listener l = {.type = LISTENER_INET,
-                                     .family = sockets[i].family,
-                                     .protocol = sockets[i].protocol,
-                                     .port = sockets[i].sport,
-                                     .uid = sockets[i].uid,
-                                     .cgroup = sockets[i].cgroup},
-                                *new;
+        struct sever_socket *more = reallocarray(to->items, to->n + n + 1, sizeof(*more));
 
-                memcpy(l.addr, sockets[i].src, sizeof(l.addr));
-                if (!is_suspect(plans, &l))
-                        continue;
-                if (s->listeners.n >= LISTENERS_MAX) {
-                        problems_add(&s->unseen, "more than %d listening sockets: not all were looked at",
-                                     LISTENERS_MAX);
-                        return 0;
-                }
-                new = listeners_add(&s->listeners);
-                if (!new)
-                        return -ENOMEM;
-                *new = l;
+        if (!more)
+                return -ENOMEM;
+        to->items = more;
+        for (size_t i = 0; i < n; i++) {
+                struct listener l = listener_of(&sockets[i]);
+
+                if (is_suspect(plans, &l))
+                        more[to->n++] = sockets[i];
         }
         return 0;
 }
 
+static int compare_owners(const void *a, const void *b)
+{
+        const struct sever_socket *x = a, *y = b;
+
+        return x->uid != y->uid ? (x->uid > y->uid) - (x->uid < y->uid) : x->sport - y->sport;
+}
+
+/* Of too many: root's, and some of each other user's; the lowest uids and ports first, for the highest uids
+ * may be subordinate ones, of which one person has thousands. Nobody's vanish in the crowd that somebody else
+ * makes. */
+static void thin_out(struct suspects *s, struct problems *unseen)
+{
+        size_t kept = 0, most = 0, end;
+        uint32_t whose = 0;
+
+        if (s->n <= LISTENERS_MAX)
+                return;
+        qsort(s->items, s->n, sizeof(*s->items), compare_owners);
+        for (size_t i = 0; i < s->n; i = end) {
+                const uint32_t uid = s->items[i].uid;
+                size_t share = uid == 0 ? LISTENERS_MAX : LISTENERS_OF_USER;
+
+                for (end = i + 1; end < s->n && s->items[end].uid == uid;)
+                        end++;
+                if (end - i > most) {
+                        most = end - i;
+                        whose = uid;
+                }
+                for (size_t k = i; k < end && share > 0 && kept < LISTENERS_MAX; k++, share--)
+                        s->items[kept++] = s->items[k];
+        }
+        problems_add(unseen,
+                     "more than %d listening sockets, %zu of them by uid %" PRIu32
+                     ": of each user but root at most %d were looked at",
+                     LISTENERS_MAX, most, whose, LISTENERS_OF_USER);
+        s->n = kept;
+}
+
+/* ---- looking ---- */
+
 static int look_at_protocol(struct manager *m, const struct plans *plans, uint8_t protocol,
-                            struct sightings *s)
+                            struct suspects *suspects, struct problems *unseen)
 {
         const char *name = protocol == IPPROTO_TCP ? "TCP" : "UDP";
         _cleanup_free_ struct sever_socket *sockets = NULL;
@@ -113,11 +169,31 @@ static int look_at_protocol(struct manager *m, const struct plans *plans, uint8_
         int r = sever_listeners(m->sever, protocol, &sockets, &n);
 
         if (r == -ENOENT)
-                problems_add(&s->unseen, "%s sockets: this kernel cannot list them (module %s)", name,
+                problems_add(unseen, "%s sockets: this kernel cannot list them (module %s)", name,
                              protocol == IPPROTO_TCP ? "tcp_diag" : "udp_diag");
         else if (r < 0)
-                problems_add(&s->unseen, "%s sockets could not be listed: %s", name, strerror(-r));
-        return r < 0 ? 0 : add_suspects(plans, sockets, n, s);
+                problems_add(unseen, "%s sockets could not be listed: %s", name, strerror(-r));
+        return r < 0 ? 0 : add_suspects(plans, sockets, n, suspects);
+}
+
+static int look_at_sockets(struct manager *m, const struct plans *plans, struct sightings *s)
+{
+        _cleanup_(suspects_clear) struct suspects suspects = {0};
+        int r = look_at_protocol(m, plans, IPPROTO_TCP, &suspects, &s->unseen);
+
+        if (r == 0)
+                r = look_at_protocol(m, plans, IPPROTO_UDP, &suspects, &s->unseen);
+        if (r < 0)
+                return r;
+        thin_out(&suspects, &s->unseen);
+        for (size_t i = 0; i < suspects.n; i++) {
+                struct listener *new = listeners_add(&s->listeners);
+
+                if (!new)
+                        return -ENOMEM;
+                *new = listener_of(&suspects.items[i]);
+        }
+        return 0;
 }
 
 /* By one of the orders: then nothing that he offers gets out. */
@@ -192,9 +268,7 @@ static int look(struct manager *m, const struct plans *plans, struct sightings *
         }
         if (!m->cgroup_root)
                 (void)cgroup_find_root("/proc/self/mounts", &m->cgroup_root);
-        r = look_at_protocol(m, plans, IPPROTO_TCP, s);
-        if (r == 0)
-                r = look_at_protocol(m, plans, IPPROTO_UDP, s);
+        r = look_at_sockets(m, plans, s);
         if (r == 0)
                 r = look_at_services(m, plans, m->cgroup_root, s);
         return r < 0 ? r : name_all(m->cgroup_root, s);

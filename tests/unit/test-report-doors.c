@@ -15,25 +15,33 @@
 
 static struct {
         int tcp, udp, unix_; /* answers; 0: a list */
-        size_t n;            /* TCP listeners */
+        size_t n;            /* TCP listeners of 2004's, and of 2005's */
+        size_t others;
+        bool services; /* the last of all, 13's by TCP and 14's by UDP */
 } fake;
 
 int __wrap_sever_listeners(struct sever *s, uint8_t protocol, struct sever_socket **ret, size_t *ret_n);
 int __wrap_sever_listeners(struct sever *s, uint8_t protocol, struct sever_socket **ret, size_t *ret_n)
 {
         int r = protocol == IPPROTO_TCP ? fake.tcp : fake.udp;
-        size_t n = protocol == IPPROTO_TCP ? fake.n : 0;
+        size_t n = protocol == IPPROTO_TCP ? fake.n + fake.others : 0;
 
         (void)s;
         if (r < 0)
                 return r;
-        *ret = calloc(n + 1, sizeof(**ret));
+        *ret = calloc(n + 2, sizeof(**ret));
         for (size_t i = 0; i < n; i++)
                 (*ret)[i] = (struct sever_socket){.family = AF_INET,
                                                   .protocol = IPPROTO_TCP,
-                                                  .uid = 2004,
+                                                  .uid = i < fake.n ? 2004 : 2005,
                                                   .src = {127, 0, 0, 1},
                                                   .sport = (uint16_t)(10000 + i)};
+        if (fake.services)
+                (*ret)[n++] = (struct sever_socket){.family = AF_INET,
+                                                    .protocol = protocol,
+                                                    .uid = protocol == IPPROTO_TCP ? 13 : 14,
+                                                    .src = {127, 0, 0, 1},
+                                                    .sport = protocol == IPPROTO_TCP ? 8088 : 5000};
         *ret_n = n;
         return 0;
 }
@@ -161,15 +169,46 @@ static void test_no_sock_diag_at_all(void **state)
         assert_true(says(document, "inet_diag"));
 }
 
+static size_t count_of(const json_t *document, int uid)
+{
+        const json_t *doors = json_object_get(document, "doors");
+        size_t n = 0;
+
+        for (size_t i = 0; i < json_array_size(doors); i++)
+                n += json_integer_value(json_object_get(json_array_get(doors, i), "uid")) == uid;
+        return n;
+}
+
+/* One who opens many hides nobody else's, and is named. */
 static void test_too_many(void **state)
 {
         struct fixture *f = *state;
         _cleanup_json_ json_t *document = NULL;
 
         fake.n = 5000;
+        fake.others = 10;
+        fake.services = true;
         document = look(f, &f->lockdown);
-        assert_int_equal(count(document, "doors"), 4096 + 1); /* and the Unix socket */
-        assert_true(says(document, "4096"));
+        assert_int_equal(count_of(document, 2004), 64);
+        assert_int_equal(count_of(document, 2005), 10);
+        assert_int_equal(count_of(document, 13), 1);
+        assert_int_equal(count_of(document, 14), 1);
+        assert_int_equal(count_of(document, 0), 1); /* the Unix socket */
+        assert_true(says(document, "more than 4096 listening sockets, 5000 of them by uid 2004"));
+}
+
+/* As long as there is room for all, all are there. */
+static void test_many(void **state)
+{
+        struct fixture *f = *state;
+        _cleanup_json_ json_t *document = NULL;
+
+        fake.n = 4094;
+        fake.services = true;
+        document = look(f, &f->lockdown);
+        assert_int_equal(count_of(document, 2004), 4094);
+        assert_int_equal(count(document, "doors"), 4096 + 1);
+        assert_int_equal(count(document, "doors_unseen"), 0);
 }
 
 /* Nothing is in force: nobody is asked. */
@@ -192,6 +231,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_what_the_kernel_cannot_list, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_sock_diag_at_all, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_many, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_nothing_in_force, setup, teardown),
         };
 
