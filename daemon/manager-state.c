@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "manager-internal.h"
+#include "own.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,7 +98,7 @@ static int check_runtime(struct manager *m, const char *runtime)
 
         if (lstat(runtime, &st) < 0)
                 return -errno;
-        if (st.st_uid != geteuid())
+        if (!own_uid(st.st_uid))
                 problems_add(
                         &problems,
                         "%s belongs to uid %u, who can put another control socket there: give it to root "
@@ -116,15 +117,19 @@ static int check_runtime(struct manager *m, const char *runtime)
 }
 
 /* A regular file of ours, whatever was in its place. */
-static int open_lock(const char *path)
+static int open_lock(const char *runtime, const char *path)
 {
+        _cleanup_close_ int directory = open(runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         struct stat st;
         int fd;
 
-        if (lstat(path, &st) == 0 && (!S_ISREG(st.st_mode) || st.st_uid != geteuid()) && unlink(path) < 0)
+        if (lstat(path, &st) == 0 && (!S_ISREG(st.st_mode) || !own_uid(st.st_uid)) && unlink(path) < 0)
                 return -errno;
         fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-        return fd < 0 ? -errno : fd;
+        if (fd < 0)
+                return -errno;
+        (void)own_give_away(fd, directory);
+        return fd;
 }
 
 /* One daemon at a time: the lock is on an inode of the runtime directory and ends with the process. */
@@ -142,7 +147,7 @@ int manager_take_lock(struct manager *m, const char *runtime, char **ret_error)
                 path = NULL;
                 return -ENOMEM;
         }
-        m->lock_fd = r = open_lock(path);
+        m->lock_fd = r = open_lock(runtime, path);
         if (r < 0)
                 return set_problem(ret_error, "cannot open %s: %s", path, strerror(-r)), r;
         if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "manager-internal.h"
+#include "own.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/file.h>
@@ -477,7 +479,7 @@ int manager_new(sd_event *event, const struct manager_paths *paths, struct manag
         if (!m)
                 return -ENOMEM;
         m->lock_fd = -1;
-        if (geteuid() != 0)
+        if (geteuid() != 0 && !own_capability(CAP_NET_ADMIN))
                 return set_problem(ret_error, "lockdownd must be run as root (normally systemd starts it)"),
                        -EPERM;
         clock_now(&now);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Is there a second lock on this machine? And the programs of the next order, loaded beforehand. */
+#include "own.h"
 #include "second-lock-internal.h"
 
 #include <errno.h>
@@ -91,6 +92,13 @@ static int open_cgroup(struct second_lock *s, const char *path, char **ret_error
                      : 0;
 }
 
+const char *lock_pins_directory(void)
+{
+        const char *bound = getenv("PINS_DIRECTORY");
+
+        return bound && access(bound, F_OK) == 0 ? bound : SECOND_LOCK_PINS;
+}
+
 static int open_pins(struct second_lock *s, const char *path, char **ret_error)
 {
         struct statfs fs;
@@ -106,7 +114,7 @@ static int open_pins(struct second_lock *s, const char *path, char **ret_error)
         /* Whoever owns it decides what the next daemon finds there. */
         if (lstat(path, &st) < 0)
                 return lock_say(ret_error, -errno, "cannot look at %s: %s", path, strerror(errno));
-        if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 0022))
+        if (!S_ISDIR(st.st_mode) || !own_uid(st.st_uid) || (st.st_mode & 0022))
                 return lock_say(
                         ret_error, -EOPNOTSUPP,
                         "no second lock: %s is not ours alone (uid %u, mode %o): remove it and restart "
@@ -283,7 +291,7 @@ int second_lock_open(const char *cgroup, const char *pins, struct second_lock **
         libbpf_set_print(NULL); /* it would write to standard error */
         r = open_cgroup(s, cgroup, ret_error);
         if (r >= 0)
-                r = open_pins(s, pins ?: SECOND_LOCK_PINS, ret_error);
+                r = open_pins(s, pins ?: lock_pins_directory(), ret_error);
         if (r < 0)
                 return r;
         r = kernel_offsets(&s->offsets);

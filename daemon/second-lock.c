@@ -147,7 +147,7 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
 int second_lock_disengage(struct second_lock *s, const char *name, char **ret_error)
 {
         char path[PATH_MAX];
-        int r = pin_path(s ? s->pins : SECOND_LOCK_PINS, "", name, NULL, path);
+        int r = pin_path(s ? s->pins : lock_pins_directory(), "", name, NULL, path);
 
         if (r >= 0)
                 r = pins_remove(path);

@@ -47,9 +47,9 @@ struct second_lock_spec {
 };
 
 /* CGROUP: the control group whose sockets are judged, NULL: the root of cgroup2, as mounted. PINS: a
- * directory in a bpffs, NULL: SECOND_LOCK_PINS; made if it is not there. Loads the programs to find out
- * whether they can be, and keeps them ready for the next order. -EOPNOTSUPP: no second lock on this machine
- * or in this build; -EPERM: capabilities. */
+ * directory in a bpffs, NULL: $PINS_DIRECTORY, or SECOND_LOCK_PINS; made if it is not there. Loads the
+ * programs to find out whether they can be, and keeps them ready for the next order. -EOPNOTSUPP: no second
+ * lock on this machine or in this build; -EPERM: capabilities. */
 int second_lock_open(const char *cgroup, const char *pins, struct second_lock **ret, char **ret_error);
 struct second_lock *second_lock_close(struct second_lock *s); /* returns NULL; what is engaged holds */
 /* Loads programs for the next order, unless there are some: 50 ms of the kernel's time that engaging (1-2 ms;
@@ -77,7 +77,7 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
  * not one of ours, or damaged (engage then). */
 int second_lock_update(struct second_lock *s, const struct second_lock_spec *spec, char **ret_error);
 /* Takes it off and removes the pins; it holds nothing back when this returns. No error if there is none. S
- * may be NULL, if it could not be opened: for what an earlier daemon left in SECOND_LOCK_PINS. */
+ * may be NULL, if it could not be opened: for what an earlier daemon left there. */
 int second_lock_disengage(struct second_lock *s, const char *name, char **ret_error);
 
 /* Names of the locks that are on. RET is replaced; the caller clears it. */

@@ -2,6 +2,7 @@
 
 /* Files that are there whole or not at all. */
 
+#include "own.h"
 #include "store-internal.h"
 #include <dirent.h>
 #include <errno.h>
@@ -40,6 +41,7 @@ static int create_temporary(int dir_fd, char name[TEMPORARY_NAME_SIZE], int *ret
                 snprintf(name, TEMPORARY_NAME_SIZE, STORE_TEMPORARY "%016" PRIx64, random);
                 fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
                 if (fd >= 0) {
+                        (void)own_give_away(fd, dir_fd);
                         *ret_fd = fd;
                         return 0;
                 }
@@ -106,10 +108,14 @@ __attribute__((format(printf, 2, 3))) static int not_ours(char **ret_why, const 
 }
 
 /* Its content is as good as a word of its owner's. (Of links to it, or of a mode that lets others write,
- * nobody could make use: the directory is ours alone.) */
-static int check_owner(const struct stat *st, char **ret_why)
+ * nobody could make use: the directory is ours alone.) The directory's owner has been looked at. */
+static int check_owner(int dir_fd, const struct stat *st, char **ret_why)
 {
-        return st->st_uid == geteuid() ? 0 : not_ours(ret_why, "it belongs to uid %u", st->st_uid);
+        struct stat directory;
+
+        if (st->st_uid == geteuid() || (fstat(dir_fd, &directory) == 0 && st->st_uid == directory.st_uid))
+                return 0;
+        return not_ours(ret_why, "it belongs to uid %u", st->st_uid);
 }
 
 static int open_file(int dir_fd, const char *name, int *ret_fd, char **ret_why)
@@ -132,7 +138,7 @@ static int open_file(int dir_fd, const char *name, int *ret_fd, char **ret_why)
                 return not_ours(ret_why, "it is not a regular file"); /* a socket */
         /* Without the capability to read everything, another user's file shows like this. */
         if (r == -EACCES && fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            check_owner(&st, ret_why) < 0)
+            check_owner(dir_fd, &st, ret_why) < 0)
                 return -EBADMSG;
         return r;
 }
@@ -185,7 +191,7 @@ int file_read(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_
                 return -errno;
         if (!S_ISREG(st.st_mode))
                 return not_ours(ret_why, "it is not a regular file");
-        r = check_owner(&st, ret_why);
+        r = check_owner(dir_fd, &st, ret_why);
         if (r < 0)
                 return r;
         if (st.st_size > (off_t)max)

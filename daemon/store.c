@@ -2,6 +2,7 @@
 
 /* The state directory: opening it safely, setting aside what is damaged, and the memberships. */
 
+#include "own.h"
 #include "store-internal.h"
 #include <ctype.h>
 #include <errno.h>
@@ -68,7 +69,7 @@ static int check_dir(int fd, const char *path, char why[static WHY_SIZE], struct
 
         if (fstat(fd, &st) < 0)
                 return -errno;
-        if (st.st_uid != geteuid()) {
+        if (!own_uid(st.st_uid)) {
                 snprintf(why, WHY_SIZE, "it belongs to uid %u", st.st_uid);
                 return -EUCLEAN;
         }
@@ -89,17 +90,18 @@ static int try_dir(int at, const char *name, const char *path, int *ret_fd, char
                    struct problems *problems)
 {
         _cleanup_close_ int fd = -1;
+        bool made = mkdirat(at, name, 0700) == 0;
         struct stat st;
         int r;
 
-        if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
+        if (!made && errno != EEXIST)
                 return -errno;
         fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0) {
                 r = -errno;
                 if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                         return r;
-                if (S_ISDIR(st.st_mode) && st.st_uid == geteuid())
+                if (S_ISDIR(st.st_mode) && own_uid(st.st_uid))
                         return r;
                 if (S_ISDIR(st.st_mode))
                         snprintf(why, WHY_SIZE, "it belongs to uid %u", st.st_uid);
@@ -108,6 +110,8 @@ static int try_dir(int at, const char *name, const char *path, int *ret_fd, char
                                  S_ISLNK(st.st_mode) ? "a symbolic link" : "no directory");
                 return -EUCLEAN;
         }
+        if (made)
+                (void)own_give_away(fd, at);
         r = check_dir(fd, path, why, problems);
         if (r < 0)
                 return r;

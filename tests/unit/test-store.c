@@ -2,10 +2,22 @@
 
 /* The state directory and the orders in it, against a real file system. */
 
+// wrap: own_uid
+
+#include "own.h"
 #include "store-lab.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
+
+static uid_t service; /* the user of the service, if not 0 */
+
+bool __real_own_uid(uid_t uid);
+bool __wrap_own_uid(uid_t uid);
+bool __wrap_own_uid(uid_t uid)
+{
+        return __real_own_uid(uid) || (service != 0 && uid == service);
+}
 
 /* ---- the directory ---- */
 
@@ -234,6 +246,53 @@ static void test_whose_files(void **state)
         assert_non_null(
                 strstr(l.problems.items[0], "cannot be used: it belongs to uid 65534; it was set aside as "));
         assert_int_equal(count_files(f, "damaged"), 1);
+}
+
+static void give(struct fixture *f, const char *name, uid_t uid)
+{
+        assert_int_equal(chown(path_in(f, name), uid, uid), 0);
+}
+
+static uid_t owner_of(struct fixture *f, const char *name)
+{
+        struct stat st;
+
+        assert_int_equal(lstat(path_in(f, name), &st), 0);
+        return st.st_uid;
+}
+
+/* Started by hand as root, in the directory that the service keeps as a user of its own, who gets along with
+ * what is made there. */
+static void test_root_in_the_directory_of_the_service(void **state)
+{
+        static const char one[] = "orders/00000000000000000000000000000001.json",
+                          two[] = "orders/00000000000000000000000000000002.json";
+        static const char *const names[] = {one, "orders", "history", "attempts", "members", "damaged", ""};
+        struct fixture *f = *state;
+        _cleanup_loaded_ struct loaded l = {0};
+
+        only_as_root();
+        save_new(f, 1);
+        assert_int_equal(rmdir(path_in(f, "record")), 0);
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                give(f, names[i], 65533);
+        f->store = store_close(f->store);
+        service = 65533;
+        assert_int_equal(store_open(f->dir, &f->store, NULL, NULL), 0);
+        assert_orders(f, 1);
+        save_new(f, 2);
+        assert_orders(f, 2);
+        assert_int_equal(owner_of(f, two), 65533);
+        assert_int_equal(owner_of(f, "record"), 65533);
+
+        give(f, two, 65534);
+        load(f, &l);
+        assert_int_equal(l.n, 1);
+        assert_int_equal(l.problems.n, 1);
+        assert_non_null(strstr(l.problems.items[0], "it belongs to uid 65534"));
+        service = 0;
+        assert_refused(f->dir, -EUCLEAN, "cannot be used: it belongs to uid 65533; ");
+        give(f, "", 0);
 }
 
 static void test_leftover_temporaries(void **state)
@@ -547,6 +606,7 @@ int main(void)
                 IN_STORE(test_no_directory),
                 IN_STORE(test_without_a_directory),
                 IN_STORE(test_whose_files),
+                IN_STORE(test_root_in_the_directory_of_the_service),
                 IN_STORE(test_leftover_temporaries),
                 IN_STORE(test_order_round_trip),
                 IN_STORE(test_finished_moves_to_history),

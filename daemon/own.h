@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LOCKDOWN_OWN_H
+#define LOCKDOWN_OWN_H
+
+/* Who this process is, and what is its own. systemd starts the daemon as the user OWN_USER
+ * (systemd/lockdownd.service); started by hand it is root, and then what belongs to that user is its own,
+ * too. */
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define OWN_USER "lockdownd"
+
+/* Does what UID owns belong to this process? Asks /etc/passwd, not the directory, which may hang. */
+bool own_uid(uid_t uid);
+/* What root made in a directory of that user's (FD in DIRECTORY) is given to the directory's owner, who has
+ * to get along with it next time. 0 or -errno: it stays root's. */
+int own_give_away(int fd, int directory);
+/* Is CAPABILITY (CAP_…) in force? */
+bool own_capability(unsigned capability);
+
+#endif
