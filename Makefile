@@ -316,18 +316,20 @@ SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
 MANDIR = $(PREFIX)/share/man
 BUSDIR = $(if $(filter /usr,$(PREFIX)),/usr/share,/etc)/dbus-1/system.d
 CONFDIR = /etc/lockdownd
+LIBEXECDIR = $(PREFIX)/libexec
 UNITS := $(wildcard systemd/*.service systemd/*.socket)
 MANPAGES := $(wildcard man/*.[1-8])
 # Everything `make uninstall` removes, and `make install` puts there, besides the configuration.
 INSTALLED = $(PREFIX)/sbin/lockdownd $(PREFIX)/bin/lockdownctl $(CATALOGDIR)/lockdownd.catalog \
             $(BUSDIR)/org.egresslockdown.Lockdown1.conf $(SYSUSERSDIR)/lockdownd.conf \
-            $(addprefix $(UNITDIR)/,$(notdir $(UNITS))) \
+            $(LIBEXECDIR)/lockdownd-user $(addprefix $(UNITDIR)/,$(notdir $(UNITS))) \
             $(foreach m,$(MANPAGES),$(MANDIR)/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
 
 .PHONY: install uninstall
 install: all ## into DESTDIR, below PREFIX (default /usr/local); keeps a configuration that is there
 	install -D -m 755 $(B)/lockdownd $(DESTDIR)$(PREFIX)/sbin/lockdownd
 	install -D -m 755 $(B)/lockdownctl $(DESTDIR)$(PREFIX)/bin/lockdownctl
+	install -D -m 755 systemd/lockdownd-user $(DESTDIR)$(LIBEXECDIR)/lockdownd-user
 	@set -e; for u in $(UNITS); do \
 		echo "install $$u -> $(DESTDIR)$(UNITDIR)"; \
 		install -d $(DESTDIR)$(UNITDIR); \
@@ -344,7 +346,7 @@ install: all ## into DESTDIR, below PREFIX (default /usr/local); keeps a configu
 	@tools/install-conf conf/lockdownd.conf $(DESTDIR)$(CONFDIR)/lockdownd.conf
 	@DESTDIR='$(DESTDIR)' SYSUSERS='$(SYSUSERSDIR)/lockdownd.conf' tools/after-install
 
-uninstall: ## remove what install put there; keeps configuration, saved orders and the rules in force
+uninstall: ## remove what install put there; keeps configuration, saved orders with their user, and the rules in force
 	@DESTDIR='$(DESTDIR)' tools/before-uninstall
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	@DESTDIR='$(DESTDIR)' tools/after-install

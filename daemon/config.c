@@ -3,6 +3,7 @@
 
 #include "cleanup.h"
 #include "config-internal.h"
+#include "own.h"
 #include "trusted-path.h"
 
 #include <dirent.h>
@@ -75,6 +76,11 @@ struct loader {
 
 static int cannot_read(const char *path, int error, struct problems *problems)
 {
+        if (error == EACCES)
+                return REPORT(problems_add, problems,
+                              "%s: cannot be read: %s; lockdownd runs as the user " OWN_USER ", whose group "
+                              "must have the right (chgrp " OWN_USER ", chmod g+r; a directory: g+rx)",
+                              path, strerror(error));
         return REPORT(problems_add, problems, "%s: cannot be read: %s", path, strerror(error));
 }
 

@@ -103,7 +103,7 @@ class Container(lab.Lab):
         netlab.unshare(netlab.CLONE_NEWNS)
         netlab.mount("none", "/", flags=netlab.MS_REC | netlab.MS_PRIVATE)
         try:
-            netlab.mount("bpf", self.bpf, "bpf")
+            netlab.mount("bpf", self.bpf, "bpf", data="mode=0700")  # as systemd does
         except OSError:
             pass
 

@@ -24,7 +24,8 @@ def test_everything_is_where_it_is_looked_for(tmp_path, prefix):
     for wanted in ("sbin/lockdownd", "bin/lockdownctl", "lib/systemd/system/lockdownd.service",
                    "lib/systemd/system/lockdownd.socket", "lib/systemd/system/lockdownd-units.service",
                    "lib/systemd/system/lockdownd-launcher.socket", "lib/systemd/system/lockdownd-launcher.service",
-                   "lib/systemd/system/lockdown@.service", "lib/systemd/catalog/lockdownd.catalog",
+                   "lib/systemd/system/lockdown@.service", "lib/systemd/system/lockdownd-user.service",
+                   "libexec/lockdownd-user", "lib/systemd/catalog/lockdownd.catalog",
                    "lib/sysusers.d/lockdownd.conf", "share/man/man8/lockdownd.8", "share/man/man1/lockdownctl.1",
                    "share/man/man5/lockdownd.conf.5"):
         assert f"{below}/{wanted}" in found
@@ -38,7 +39,7 @@ def test_everything_is_where_it_is_looked_for(tmp_path, prefix):
         assert "@PREFIX@" not in text
         for line in text.splitlines():
             if line.startswith(("ExecStart=", "ExecStop=", "ExecReload=")):
-                program = line.split("=", 1)[1].split()[0]
+                program = line.split("=", 1)[1].split()[0].lstrip("+")
                 assert (tmp_path / program.lstrip("/")).is_file(), f"{unit.name}: {line}"
 
 

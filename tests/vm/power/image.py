@@ -74,7 +74,7 @@ def _add_modules(kernel, where):
 
 def _add_units(where):
     programs = os.path.join(where, "usr/local/libexec")
-    os.makedirs(programs)
+    os.makedirs(programs, exist_ok=True)
     sender = os.path.join(furnish.BUILD, "tests/vm/sender")
     for source in (os.path.join(HERE, "agent"), os.path.join(HERE, "cable"), sender, shutil.which("busybox")):
         shutil.copy(source, programs)
