@@ -151,10 +151,11 @@ struct second_lock {
         struct held_locks held;
 };
 
-/* Returns ERROR, with a sentence if somebody wants one. */
 /* Where the pins are. systemd binds it to where the user that we run as finds it: the file system itself is
  * root's alone. */
 const char *lock_pins_directory(void);
+
+/* Returns ERROR, with a sentence if somebody wants one. */
 int lock_say(char **ret_sentence, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Has the kernel asked SL_CONNECT, which has no plan yet? 1 or 0, -errno. */
