@@ -489,6 +489,17 @@ def change_groups(ways, owner, groups, count=300):
             attempt(new_socket(way, "udp").sendto, way.data, (way.dst, way.port))
 
 
+def _knock_quietly(way):
+    """So that nothing follows by itself when the person is locked already: no echo that the host has an ICMP error for, no end of a
+    connection that the kernel acknowledges."""
+    with socket.socket(way.domain, socket.SOCK_DGRAM) as s:
+        attempt(s.sendto, b"q:" + way.data, (way.dst, way.port))
+    with socket.socket(way.domain, socket.SOCK_STREAM) as s:
+        s.setblocking(False)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        attempt(s.connect, (way.dst, way.port))
+
+
 def hurry(ways, seconds=0.4):
     """Sends from its first step until the last, as fast as it can, from a new socket each time."""
     stop = os.pipe()
@@ -497,8 +508,7 @@ def hurry(ways, seconds=0.4):
         os.set_blocking(stop[0], False)
         while True:
             for way in ways:
-                for kind in ("udp", "tcp"):
-                    probes.probe({**way.spec(kind), "reply": False}, 0)
+                _knock_quietly(way)
             try:
                 os.read(stop[0], 1)
                 os._exit(0)
