@@ -132,6 +132,19 @@ class Place:
         late = before - after if operation.starts else set()
         holds.assert_people(self, after, {who.name for who in holds.PEOPLE} - after - late)
 
+    def _staged(self):
+        return {p["name"] for p in self.lab.json("profiles")["profiles"] if p["staged"]}
+
+    def _agreed(self, expected):
+        """What is in force and what is staged: a profile may be staged while that is compared."""
+        while True:
+            staged = self._staged()
+            try:
+                return holds.assert_agreed(self, expected, staged - set(expected)), staged
+            except AssertionError:
+                if self._staged() == staged:
+                    raise
+
     def settle(self, operation, acknowledged):
         """A daemon runs (again): one answer, everywhere the same; AFTER if it was acknowledged."""
         sides = {True: operation.after, False: operation.before}
@@ -140,11 +153,11 @@ class Place:
         if decided:
             wait_for(lambda: sorted(self.lab.orders()) == names[True], 10.0, f"{names[True]} in force")
         done = decided or (sorted(self.lab.orders()) == names[True] and names[True] != names[False])
-        expected, staged = names[done], {p["name"] for p in self.lab.json("profiles")["profiles"] if p["staged"]}
+        expected = names[done]
         refused = holds.subjects(sides[done])
         wait_for(lambda: self._refused_by_now(refused), 10.0, f"{sorted(refused)} refused")
         holds.assert_people(self, refused, {who.name for who in holds.PEOPLE} - refused)
-        in_force = holds.assert_agreed(self, expected, staged - set(expected))
+        in_force, staged = self._agreed(expected)
         assert "staff" in staged, "the profile is not staged"
         if decided or operation.before:
             recovered = [name for name, o in in_force.items() if o["recovered"]]
