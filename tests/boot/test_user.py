@@ -169,6 +169,19 @@ def test_directory_that_hangs(machine, locked, tmp_path):
     assert_in_force(machine, locked, "lockdownd")
 
 
+def test_program_that_a_group_could_have_put_there(machine, locked):
+    """/usr/local is the group staff's on some systems. What the guard runs is not from there."""
+    place, trace = "/usr/local/bin/timeout", "/run/somebody-elses"
+    machine.write(place, f"#!/bin/sh\nid >{trace}\nshift\nexec \"$@\"\n")
+    machine.do("chmod", "755", place)
+    try:
+        restart(machine)
+        assert machine.run("test", "-e", trace).returncode != 0, machine.do("cat", trace)
+    finally:
+        machine.do("rm", place)
+    assert_in_force(machine, locked, "lockdownd")
+
+
 def test_root_by_hand(machine, locked):
     """Where there is no service manager: root takes the service's place, and the service root's."""
     done = machine.run("lockdownd")
