@@ -303,6 +303,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
                 lockdown_end_sessions(l); /* what did not die */
         }
         manager_retry_saving(m);
+        store_keep_spare(m->store);
         manager_ask_again(m);
         manager_cover_devices(m);       /* also what nobody told of */
         manager_follow_clock(m, false); /* nobody tells that it is synchronized */

@@ -15,6 +15,7 @@ enum store_dir {
         DIR_MEMBERS,
         DIR_RECORD,
         DIR_DAMAGED,
+        DIR_SPARE,
         _DIR_MAX,
 };
 
@@ -27,8 +28,9 @@ struct store {
         bool removed_unsaved;          /* … but does not yet */
         char *pending[REMOVAL_MAX];    /* names in history/: counted in REMOVED, perhaps not gone yet */
         size_t n_pending;
-        size_t unread; /* orders that could not be read the last time, though nothing says that they are
-                          damaged */
+        size_t unread;     /* orders that could not be read the last time, though nothing says that they are
+                              damaged */
+        bool spares_whole; /* as far as is known */
 };
 
 /* Temporaries begin so; no name the store keeps does. */
@@ -63,6 +65,12 @@ void file_remove_temporaries(int dir_fd);
 int file_open_listing(int dir_fd, DIR **ret); /* the caller closes */
 int file_list(int dir_fd, char ***ret, size_t *ret_n);
 void names_free(char **names, size_t n);
+
+/* ---- store-spare.c ---- */
+
+#define SPARE_SIZE 16384
+/* As file_replace() in DIR. Where there is no room, a spare file is taken, unless SIZE exceeds that. */
+int store_replace(struct store *s, enum store_dir dir, const char *name, const void *data, size_t size);
 
 /* ---- store.c ---- */
 

@@ -59,7 +59,8 @@ static int save(struct store *s, enum store_dir dir, const char *name, const str
                 return -ENOMEM;
         if (strlen(text) > ORDER_SIZE_MAX)
                 return -EFBIG;
-        return file_replace(s->fds[dir], name, text, strlen(text));
+        return dir == DIR_ORDERS ? store_replace(s, dir, name, text, strlen(text))
+                                 : file_replace(s->fds[dir], name, text, strlen(text));
 }
 
 int store_save_order(struct store *s, const struct order *o)

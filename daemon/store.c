@@ -22,6 +22,7 @@
 static const char *const dir_names[_DIR_MAX] = {
         [DIR_ORDERS] = "orders",   [DIR_HISTORY] = "history", [DIR_ATTEMPTS] = "attempts",
         [DIR_MEMBERS] = "members", [DIR_RECORD] = "record",   [DIR_DAMAGED] = "damaged",
+        [DIR_SPARE] = "spare",
 };
 
 const char *store_dir_name(enum store_dir dir)
@@ -323,7 +324,7 @@ int store_save_membership(struct store *s, const char *profile, const struct mem
                 return r;
         if (size > MEMBERS_SIZE_MAX)
                 return -EFBIG;
-        return file_replace(s->fds[DIR_MEMBERS], profile, text, size);
+        return store_replace(s, DIR_MEMBERS, profile, text, size);
 }
 
 int store_load_membership(struct store *s, const char *profile, struct membership *ret,

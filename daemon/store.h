@@ -17,6 +17,7 @@
  *                          {"version": 1, "orders": N, "from": T, "until": T, "removing": [NAME, ...]}
  *   members/NAME           last known membership (its text form: subjects.h)
  *   damaged/DIR-NAME.TIME  set aside
+ *   spare/N                nothing: room for orders (and their people) that are given when the disk is full
  *
  * A file in orders/ counts more than one in history/ with the same id: a crash between the two writes of a
  * lift leaves the lockdown in force. */
@@ -40,6 +41,8 @@ struct store *store_new_without(void);
 /* Makes one of that kind one that holds DIR. As store_open(); on failure it stays as it is. */
 int store_reopen(struct store *s, const char *dir, struct problems *problems, char **ret_error);
 struct store *store_close(struct store *s); /* returns NULL */
+/* Makes one of the spare files that are missing, if there is room: to be called again and again. */
+void store_keep_spare(struct store *s);
 
 /* Writes orders/ID.json, or the history file for a finished order and then removes orders/ID.json. -errno
  * (ENOSPC …): what was there before is still there. -EINVAL: the id is not 32 hex digits. */

@@ -23,7 +23,11 @@ class Disk:
         self.lab, self.file = lab, lab.path("state/full")
         lab.host.call(netlab.mount, "tmpfs", lab.path("state"), "tmpfs", 0, "size=256k,mode=0700")
 
-    def fill(self):
+    def fill(self, keep=()):
+        """With all spare files but those to KEEP."""
+        for name in set(self.list("spare")) - set(keep):
+            self.lab.host.call(os.unlink, self.lab.path("state/spare", name))
+
         def write(path):
             with open(path, "wb", buffering=0) as f:
                 try:
@@ -74,6 +78,26 @@ def test_an_order_blocks_and_is_saved_later(own, disk):
     assert own.entries(MESSAGE="staff: saved; it survives a reboot now")
     own.do("lift", "staff")
     assert quick(own, ALICE) and not _warnings(own)
+
+
+def test_a_spare_file_is_there_for_an_order(own, disk):
+    """One who is to be locked has filled the disk, and hopes for a reboot."""
+    spare = wait_for(lambda: len(disk.list("spare")) >= 2 and disk.list("spare"), RETRIED, "two spare files")
+    disk.fill(spare)
+    own.do("order", "--user", "alice", "--name", "one", "--for", "1h")
+    order = own.orders()["one"]
+    assert order["saved"] and not order["warnings"], order
+    own.do("extend", "one", "--for", "2h")  # it is written anew in place of itself
+    assert own.orders()["one"]["saved"]
+    assert disk.list("orders") == [order["id"] + ".json"] and "one" in disk.list("members")
+    own.daemon.end(signal.SIGKILL)
+    own.start()
+    again = own.orders()["one"]
+    assert again["id"] == order["id"] and again["until"] > order["until"] and not again["recovered"], again
+    checks.assert_blocked(own, ALICE)
+    disk.clear()
+    wait_for(lambda: len(disk.list("spare")) >= 2, RETRIED, "spare files anew")
+    own.do("lift", "one")
 
 
 def test_a_lift_frees_and_is_saved_later(own, disk):

@@ -24,7 +24,7 @@ bool __wrap_own_uid(uid_t uid)
 static void test_directories(void **state)
 {
         static const char *const names[] = {"",        "orders", "history", "attempts",
-                                            "members", "record", "damaged"};
+                                            "members", "record", "damaged", "spare"};
         struct fixture *f = *state;
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
