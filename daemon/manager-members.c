@@ -251,7 +251,8 @@ static void ask(struct lockdown *l)
         struct resolver_query query = {.groups = &p->groups,
                                        .users = &p->users,
                                        .except_groups = &p->except_groups,
-                                       .except_users = &p->except_users};
+                                       .except_users = &p->except_users,
+                                       .awaited = l->waiters != NULL};
         _cleanup_free_ uint32_t *seen = NULL;
         int r;
 

@@ -265,7 +265,8 @@ static void on_access_members(void *userdata, int error, struct membership *answ
 static int ask_access(struct reload_op *o, enum right right)
 {
         struct access_list ignored = {0};
-        struct resolver_query query = {.groups = &o->access_groups, .users = &o->access_users};
+        struct resolver_query query = {
+                .groups = &o->access_groups, .users = &o->access_users, .awaited = true};
         int r;
 
         words_clear(&o->access_users);
@@ -291,7 +292,8 @@ static void ask_next(struct reload_op *o)
                 const struct resolver_query query = {.groups = &p->groups,
                                                      .users = &p->users,
                                                      .except_groups = &p->except_groups,
-                                                     .except_users = &p->except_users};
+                                                     .except_users = &p->except_users,
+                                                     .awaited = true};
 
                 r = resolver_resolve(o->manager->resolver, &query, RESOLVE_DEADLINE, on_profile_members, o);
         }

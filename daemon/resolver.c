@@ -13,7 +13,8 @@
 
 struct request {
         struct request *next;
-        char *text; /* as sent to the worker */
+        bool awaited; /* goes first */
+        char *text;   /* as sent to the worker */
         size_t size;
         uint64_t deadline;
         void *userdata;
@@ -290,13 +291,23 @@ struct resolver *resolver_free(struct resolver *r)
         return NULL;
 }
 
+/* What everybody may ask must not hold up an order, for as long as a directory takes and as often as many can
+ * ask. The one that the process has is asked again, by another process. */
 static void enqueue(struct resolver *r, struct request *q)
 {
-        struct request **end = &r->queue;
+        struct request **at = &r->queue;
 
-        while (*end)
-                end = &(*end)->next;
-        *end = q;
+        if (q->awaited && r->current && !r->current->awaited) {
+                struct request *current = take_current(r);
+
+                r->process = worker_process_end(r->process);
+                current->next = r->queue;
+                r->queue = current;
+        }
+        while (*at && (!q->awaited || (*at)->awaited))
+                at = &(*at)->next;
+        q->next = *at;
+        *at = q;
         start_soon(r);
 }
 
@@ -308,6 +319,7 @@ int resolver_resolve(struct resolver *r, const struct resolver_query *query, uin
 
         if (!q)
                 return -ENOMEM;
+        q->awaited = query->awaited;
         q->deadline = deadline;
         q->members_callback = callback;
         q->userdata = userdata;

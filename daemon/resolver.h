@@ -3,7 +3,8 @@
 #define LOCKDOWN_RESOLVER_H
 
 /* Names to ids and back, in a worker process of its own: the daemon never calls NSS. Requests are queued and
- * answered through the event loop in order; a worker that exceeds the deadline, dies or talks nonsense is
+ * answered through the event loop: first what an order waits for, then the others, in order. One that is
+ * under way then is asked again afterwards. A worker that exceeds the deadline, dies or talks nonsense is
  * killed and replaced, and the request it held fails. Callbacks are never called from within the call that
  * made the request. */
 
@@ -23,6 +24,7 @@ struct resolver_query {
         const struct words *groups, *users, *except_groups, *except_users; /* any may be NULL */
         const uint32_t *seen_uids; /* users seen on this machine, to be checked one by one (getgrouplist) */
         size_t n_seen_uids;
+        bool awaited; /* by an order or a reload */
 };
 /* More people than this are not believed: the kernel would be asked to remember each of them. */
 #define RESOLVER_PEOPLE_MAX (UINT64_C(1) << 21)

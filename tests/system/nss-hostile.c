@@ -17,6 +17,7 @@
 
 #define GROUP "remote"
 #define GROUP_GID 3100
+#define STRANGER "stranger" /* nobody, and asked for like the group */
 #define MANY 10000000
 
 static const struct {
@@ -250,6 +251,8 @@ enum nss_status _nss_hostile_getpwnam_r(const char *name, struct passwd *ret, ch
 
         if (is_negative(&negative, error))
                 return negative;
+        if (strcmp(name, STRANGER) == 0)
+                misbehave();
         for (size_t i = 0; i < sizeof(people) / sizeof(*people); i++)
                 if (strcmp(name, people[i].name) == 0)
                         return answer_user(name, people[i].uid, ret, buffer, size, error);

@@ -269,6 +269,31 @@ def test_who_waits_for_the_directory_does_not_wait_for_ever(directory):
     assert error == NOT_PERMITTED and "has not said yet" in text, text
 
 
+def test_who_asks_about_people_holds_up_no_order(directory):
+    """As long as the directory takes for each of them: ten seconds here."""
+    lab = directory.lab
+
+    def crowd(channel, path):
+        callers = []
+        for _ in range(4):
+            callers.append(Caller(path))
+            callers[-1].socket.sendall(attacker.message("Explain", "ss", attacker.strings("stranger", "192.0.2.1"), 7))
+        channel.send("asked")
+        channel.request(None)
+
+    directory.set("hang")
+    tasks = [lab.host.spawn(crowd, lab.socket, who=who) for who in (DORA, EMIL)]
+    for task in tasks:
+        task.receive()
+    begun = time.monotonic()
+    lab.do("order", "--user", "alice", "--name", "one")
+    took = time.monotonic() - begun
+    lab.do("lift", "one")
+    for task in tasks:
+        task.kill()
+    assert took < USUAL, took
+
+
 def test_no_more_wait_for_the_directory_than_there_is_room_for(directory):
     """Of many users, one call each, by the message bus; and whoever hangs up leaves nothing behind."""
     lab = directory.lab

@@ -154,7 +154,12 @@ static void on_members(void *userdata, int error, struct membership *m)
 static void ask_until(struct fixture *f, const struct question *q, uint64_t deadline, struct outcome *o)
 {
         _cleanup_words_ struct words groups = {0}, users = {0}, except_groups = {0}, except_users = {0};
-        struct resolver_query query = {&groups, &users, &except_groups, &except_users, q->seen, q->n_seen};
+        struct resolver_query query = {.groups = &groups,
+                                       .users = &users,
+                                       .except_groups = &except_groups,
+                                       .except_users = &except_users,
+                                       .seen_uids = q->seen,
+                                       .n_seen_uids = q->n_seen};
 
         assert_int_equal(words_split(&groups, q->groups ? q->groups : "", NULL, 0), 0);
         assert_int_equal(words_split(&users, q->users ? q->users : "", NULL, 0), 0);

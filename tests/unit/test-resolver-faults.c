@@ -221,13 +221,18 @@ static int teardown(void **state)
         return 0;
 }
 
-static void ask(struct fixture *f, struct outcome *o, uint64_t deadline)
+static void ask_as(struct fixture *f, struct outcome *o, uint64_t deadline, bool awaited)
 {
-        const struct resolver_query nothing = {0};
+        const struct resolver_query nothing = {.awaited = awaited};
 
         o->fixture = f;
         assert_int_equal(resolver_resolve(f->resolver, &nothing, deadline, on_members, o), 0);
         assert_int_equal(o->calls, 0); /* never from within */
+}
+
+static void ask(struct fixture *f, struct outcome *o, uint64_t deadline)
+{
+        ask_as(f, o, deadline, false);
 }
 
 static void wait_for(struct fixture *f, const struct outcome *o)
@@ -410,6 +415,32 @@ static void test_queue(void **state)
         assert_int_equal(third.place, 3);
 }
 
+/* An order waits for nothing that the directory is asked for others; that is asked afterwards, in order. */
+static void test_awaited(void **state)
+{
+        struct fixture *f = *state;
+        unsigned counter = 0;
+        struct outcome o[] = {
+                {.counter = &counter}, {.counter = &counter}, {.counter = &counter}, {.counter = &counter}};
+        static const unsigned places[] = {3, 4, 1, 2};
+
+        set_behaviour("hang");
+        ask(f, &o[0], LONG);
+        ask(f, &o[1], LONG);
+        for (unsigned i = 0; i < 3; i++)
+                assert_true(sd_event_run(f->event, 0) >= 0); /* the first is with the worker */
+        set_behaviour("answer");
+        ask_as(f, &o[2], LONG, true);
+        ask_as(f, &o[3], LONG, true);
+        while (counter < ELEMENTSOF(o))
+                assert_true(sd_event_run(f->event, 30 * 1000 * 1000) > 0);
+        for (size_t i = 0; i < ELEMENTSOF(o); i++) {
+                assert_int_equal(o[i].error, 0);
+                assert_int_equal(o[i].calls, 1);
+                assert_int_equal(o[i].place, places[i]);
+        }
+}
+
 static void test_cancel(void **state)
 {
         struct fixture *f = *state;
@@ -573,6 +604,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test_setup_teardown(test_babble, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_executable, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_queue, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_awaited, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_free_in_callback, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_ask_in_callback, setup, teardown),
