@@ -97,9 +97,23 @@ static bool any_rule_has(const struct reference *ref, bool ports, const struct e
         return false;
 }
 
-static enum judgement judge_slowly(const struct reference *ref, const struct destinations *d,
-                                   const struct endpoint *e)
+/* What is IPv4 inside IPv6 leaves as IPv4, whatever network of IPv6 it lies in. */
+static struct endpoint unmapped(const struct endpoint *e)
 {
+        struct endpoint v4 = *e;
+
+        if (e->family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)e->addr))
+                return *e;
+        v4.family = AF_INET;
+        memset(v4.addr, 0, sizeof(v4.addr));
+        memcpy(v4.addr, e->addr + 12, 4);
+        return v4;
+}
+
+static enum judgement judge_slowly(const struct reference *ref, const struct destinations *d,
+                                   const struct endpoint *mapped)
+{
+        const struct endpoint plain = unmapped(mapped), *e = &plain;
         bool ported = e->protocol == IPPROTO_TCP || e->protocol == IPPROTO_UDP;
         bool dns = ported && (e->port == 53 || e->port == 853 || e->port == 5353 || e->port == 5355);
 

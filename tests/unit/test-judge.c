@@ -66,6 +66,8 @@ static void test_judge(void **state)
                 {"internal", "deny", "64:ff9b::a00:1", JUDGE_OUTSIDE},
                 {"internal", "deny", "::ffff:10.0.0.1", JUDGE_ALLOWED},
                 {"internal", "deny", "[::ffff:8.8.8.8]:443", JUDGE_OUTSIDE},
+                {"::/80", "deny", "[::ffff:8.8.8.8]:443", JUDGE_OUTSIDE}, /* IPv4, whatever it lies in */
+                {"::/80", "deny", "[::fffe:8.8.8.8]:443", JUDGE_ALLOWED},
                 {"none", "deny", "10.1.2.3", JUDGE_OUTSIDE},
                 {"none", "allow", "10.1.2.3:53/udp", JUDGE_OUTSIDE},
                 {"none", "deny", "127.0.0.1", JUDGE_LOCAL},
