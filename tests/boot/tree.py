@@ -5,6 +5,7 @@ It is made from the machine's own package sources, once: kept as a tar file in t
 changes with the list of packages. Nothing of the machine itself is changed.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -79,12 +80,18 @@ def apt_options():
 
 
 def tarball(cache, packages):
-    """The path of the tree as a tar file, made now if there is none yet."""
+    """The path of the tree as a tar file, made now if there is none yet: by one of those who want it at the same time."""
+    os.makedirs(cache, exist_ok=True)
+    with open(os.path.join(cache, "lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        return _tarball(cache, packages)
+
+
+def _tarball(cache, packages):
     key = hashlib.sha256("\n".join([release(), *packages, *LEAVE_OUT]).encode()).hexdigest()[:16]
     path = os.path.join(cache, f"tree-{key}.tar")
     if os.path.exists(path):
         return path
-    os.makedirs(cache, exist_ok=True)
     partial = path + ".partial.tar"
     command = ["mmdebstrap", "--variant=minbase", "--include=" + ",".join(packages), *apt_options(),
                *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEAVE_OUT), release(), partial, *sources()]
