@@ -66,8 +66,6 @@ static void test_judge(void **state)
                 {"internal", "deny", "64:ff9b::a00:1", JUDGE_OUTSIDE},
                 {"internal", "deny", "::ffff:10.0.0.1", JUDGE_ALLOWED},
                 {"internal", "deny", "[::ffff:8.8.8.8]:443", JUDGE_OUTSIDE},
-                {"::/80", "deny", "[::ffff:8.8.8.8]:443", JUDGE_OUTSIDE}, /* IPv4, whatever it lies in */
-                {"::/80", "deny", "[::fffe:8.8.8.8]:443", JUDGE_ALLOWED},
                 {"none", "deny", "10.1.2.3", JUDGE_OUTSIDE},
                 {"none", "allow", "10.1.2.3:53/udp", JUDGE_OUTSIDE},
                 {"none", "deny", "127.0.0.1", JUDGE_LOCAL},
@@ -133,6 +131,31 @@ static void test_judge(void **state)
 }
 
 /* Own addresses of the machine are local, too, and only TCP and UDP have ports. */
+/* As a socket has it, which no word was read for: IPv4, whatever network of IPv6 it lies in. */
+static void test_judge_mapped(void **state)
+{
+        static const struct {
+                const char *allow, *addr;
+                enum judgement judgement;
+        } table[] = {
+                {"::/80", "::ffff:8.8.8.8", JUDGE_OUTSIDE},
+                {"::/80", "::fffe:8.8.8.8", JUDGE_ALLOWED},
+                {"::/80 8.8.8.8", "::ffff:8.8.8.8", JUDGE_ALLOWED},
+                {"8.8.8.8:443/tcp", "::ffff:8.8.8.8", JUDGE_SERVICE},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                _cleanup_destinations_ struct destinations d = {};
+                struct endpoint e = {.family = AF_INET6, .protocol = IPPROTO_TCP, .port = 443};
+
+                allow(&d, table[i].allow);
+                finish(&d);
+                assert_int_equal(inet_pton(AF_INET6, table[i].addr, e.addr), 1);
+                assert_int_equal(destinations_judge(&d, &e), table[i].judgement);
+        }
+}
+
 static void test_judge_local(void **state)
 {
         _cleanup_destinations_ struct destinations d = {};
@@ -253,9 +276,8 @@ static void test_host(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_judge),
-                cmocka_unit_test(test_judge_local),
-                cmocka_unit_test(test_endpoint),
+                cmocka_unit_test(test_judge),       cmocka_unit_test(test_judge_mapped),
+                cmocka_unit_test(test_judge_local), cmocka_unit_test(test_endpoint),
                 cmocka_unit_test(test_host),
         };
 
