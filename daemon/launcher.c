@@ -93,21 +93,28 @@ static int connect_to_service(struct launcher *l)
         return 0;
 }
 
+static int make_pair(int type, int *ret_ours, int *ret_theirs)
+{
+        int pair[2];
+
+        if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        *ret_ours = pair[0];
+        *ret_theirs = pair[1];
+        return 0;
+}
+
 static int start_child(struct launcher *l)
 {
         char *const argv[] = {l->executable, (char *)LAUNCHER_ARGUMENT, NULL};
-        int pair[2], r;
+        _cleanup_close_ int ours = -1, theirs = -1;
+        int r = make_pair(SOCK_SEQPACKET, &ours, &theirs);
 
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return -errno;
-        r = spawn_process(argv, &pair[1], 1, &l->child);
-        close(pair[1]);
-        if (r < 0) {
-                close(pair[0]);
-                return r;
-        }
-        l->connection = pair[0];
-        return 0;
+        if (r >= 0)
+                r = spawn_process(argv, &theirs, 1, &l->child);
+        if (r >= 0)
+                l->connection = TAKE_FD(ours);
+        return r;
 }
 
 static int ensure_connection(struct launcher *l)
@@ -149,17 +156,6 @@ static int write_request(const struct launch *what, struct launch_request *ret)
                         return -EINVAL;
                 memcpy(ret->arguments[i], what->arguments[i] ? what->arguments[i] : "", length);
         }
-        return 0;
-}
-
-static int make_pair(int type, int *ret_ours, int *ret_theirs)
-{
-        int pair[2];
-
-        if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
-                return -errno;
-        *ret_ours = pair[0];
-        *ret_theirs = pair[1];
         return 0;
 }
 
