@@ -206,15 +206,18 @@ demo: deps ## as root: see a lockdown from beginning to end, in network namespac
 	@$(MAKE) -j$(JOBS) --no-print-directory all
 	@BUILD='$(abspath $(B))' tests/system/demo
 
-PLAYED := faults interposed power
+# What goes beside all others: one row after another, or, where each takes an hour, two rows of about the same length.
+BESIDE = --beside 'system-waiting faults interposed power'
+ifneq ($(LONG),)
+  BESIDE = --beside 'system-waiting power' --beside 'faults interposed'
+endif
 .PHONY: check
 check: deps-check ## as root: every test there is, and one line with the sum
 	@$(MAKE) -j$(JOBS) --no-print-directory all unit-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory sanitize-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory fuzz-programs
 	@$(MAKE) -j$(JOBS) --no-print-directory $(SYSTEM_BUILDS)
-	@tools/check --logs '$(B)/check' --idle fuzz $(if $(LONG),--beside system-waiting --beside '$(PLAYED)',\
-		--beside 'system-waiting $(PLAYED)') unit sanitize system-others leaks bench-quick boot -- \
+	@tools/check --logs '$(B)/check' --idle fuzz $(BESIDE) unit sanitize system-others leaks bench-quick boot -- \
 		$(MAKE) --no-print-directory B='$(B)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_SEED='$(or $(SEED),1)'
 
 # Hours. SEED=N in its environment or on its command line repeats what another run did.
