@@ -436,15 +436,21 @@ class Lab:
         """What nft sees, tables of the lab's host only."""
         return self.host.check(["/usr/sbin/nft", "list", "ruleset"])
 
-    def tables(self):
-        """Names of the lockdown tables for packets, each with whether it has hooks."""
-        listed = json.loads(self.host.check(["/usr/sbin/nft", "-j", "list", "chains", "inet"]))["nftables"]
-        tables = json.loads(self.host.check(["/usr/sbin/nft", "-j", "list", "tables", "inet"]))["nftables"]
-        found = {t["table"]["name"]: False for t in tables if "table" in t}
+    def all_tables(self):
+        """{(family, name): whether it has hooks} of the host's tables. nft 1.0.9 dies over the JSON of a persistent table
+        whose owner is dead, so the names are taken from its text."""
+        lines = self.host.check(["/usr/sbin/nft", "list", "tables"]).splitlines()
+        found = {tuple(line.split()[1:3]): False for line in lines if line.startswith("table ")}
+        listed = json.loads(self.host.check(["/usr/sbin/nft", "-j", "list", "chains"]))["nftables"]
         for chain in (c["chain"] for c in listed if "chain" in c):
             if "hook" in chain:
-                found[chain["table"]] = True
-        return {n.removeprefix("lockdown-"): hooked for n, hooked in found.items() if n.startswith("lockdown-")}
+                found[chain["family"], chain["table"]] = True
+        return found
+
+    def tables(self):
+        """Names of the lockdown tables for packets, each with whether it has hooks."""
+        return {name.removeprefix("lockdown-"): hooked for (family, name), hooked in self.all_tables().items()
+                if family == "inet" and name.startswith("lockdown-")}
 
     # --- probing ---
 

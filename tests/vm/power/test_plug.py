@@ -37,33 +37,33 @@ PLANS = (Plan("staff", "staff", (lab.ALICE, lab.BOB)), Plan("contractors", "cont
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """A plan in force (or not). IDENTITY and UNTIL are None where the answer that would tell them never came."""
+    """A plan in force (or not). IDENTITY and REMAINING are None where the answer that would tell them never came."""
 
     in_force: bool
     identity: str = None
-    until: int = 0
-    since: float = 0.0  # when that was said to the machine, on this one's monotonic clock
+    remaining: int = 0  # microseconds until it ends; 0: it does not
+    since: float = 0.0  # when that was said, on this machine's monotonic clock
 
     def completed(self, order):
         """With what the machine says about ORDER, where that was not known."""
-        if self.until is not None:
+        if self.remaining is not None:
             return self
-        return dataclasses.replace(self, identity=order["id"], until=order.get("until_usec", 0))
+        return dataclasses.replace(self, identity=order["id"], remaining=order.get("remaining_usec", 0), since=time.monotonic())
 
     def agrees(self, order):
         """With one of those in the status, or None."""
         if not self.in_force or not order:
             return self.in_force == bool(order)
-        return self.identity in (None, order["id"]) and self._may_end(order.get("until_usec", 0))
+        return self.identity in (None, order["id"]) and self._may_end(order.get("remaining_usec", 0))
 
-    def _may_end(self, until):
+    def _may_end(self, remaining):
         """Nobody tells the machine that its clock is right, so the time that it was off does not count, nor what it ran
-        since it saved last: the end may come later by that, and never earlier. Its own clock falls behind where the
-        emulator has no processor."""
-        if not self.until or not until:
-            return self.until in (None, until)
-        later = until - self.until
-        return -2 * SECOND < later < ((time.monotonic() - self.since) * 1.1 + 10) * SECOND
+        since it saved last: the end may come later by that, and never earlier. What counts is how long it is to last: what
+        the machine's clock shows falls behind where the emulator has no processor, and jumps with the next boot."""
+        if not self.remaining or not remaining:
+            return self.remaining in (None, remaining)
+        passed = self.remaining - remaining
+        return -2 * SECOND < passed < (time.monotonic() - self.since + 2) * SECOND
 
 
 OFF = State(False)
@@ -90,7 +90,7 @@ class Story:
         if not now.in_force:
             limit = self.random.choice(("", f" --for {hours}h"))
             return plan, f"order {plan.words}{limit}", State(True, None, None, time.monotonic())
-        if now.until and self.random.random() < 0.5:
+        if now.remaining and self.random.random() < 0.5:
             self.extensions += 1  # each goes beyond all before it: a shorter one would be refused
             hours += 48 * self.extensions
             return plan, f"extend {plan.name} --for {hours}h", State(True, now.identity, None, time.monotonic())
@@ -141,7 +141,7 @@ class Story:
             order = orders.pop(plan.name, None)
             fits = [state for state in self.possible[plan] if state.agrees(order)]
             assert fits, f"{plan.name}: {order}, but it should be one of {self.possible[plan]}"
-            fits.sort(key=lambda state: state.until is None)  # not extended, rather than nobody knows
+            fits.sort(key=lambda state: state.remaining is None)  # not extended, rather than nobody knows
             self.possible[plan] = {fits[0].completed(order) if order else OFF}
             self.judge_packets(plan, order)
         assert not orders, f"nobody ordered these: {orders}"
