@@ -104,15 +104,30 @@ static void history_failed(const struct operation *op, int r)
         operation_fail(op, ERROR_FAILED, "the history could not be read: %s", strerror(-r));
 }
 
+static int on_history_step(sd_event_source *source, void *userdata);
+
+/* Another source for each step: sd-event takes what has been pending longest, and a defer source that stays
+ * enabled has been since it was made, so that nobody else would have a turn. Operators come before it. */
+static int arm_step(struct history_op *h)
+{
+        int r;
+
+        h->step = sd_event_source_disable_unref(h->step);
+        r = sd_event_add_defer(h->manager->event, &h->step, on_history_step, h);
+        return r < 0 ? r : sd_event_source_set_priority(h->step, SD_EVENT_PRIORITY_NORMAL + 10);
+}
+
 static int on_history_step(sd_event_source *source, void *userdata)
 {
         struct history_op *h = userdata;
         int r = tell_some(h);
 
         (void)source;
-        if (r > 0)
-                return 0;
-        if (r == 0)
+        if (r > 0) {
+                r = arm_step(h);
+                if (r >= 0)
+                        return 0;
+        } else if (r == 0)
                 r = tell_rest(h);
         if (r < 0)
                 history_failed(&h->op, r);
@@ -137,8 +152,7 @@ static int begin_history(struct history_op *h)
         (void)__fsetlocking(h->f,
                             FSETLOCKING_BYCALLER); /* a lock for each piece of JSON would cost more than it */
         fputs("{\"orders\":[", h->f);
-        r = sd_event_add_defer(h->manager->event, &h->step, on_history_step, h);
-        return r < 0 ? r : sd_event_source_set_enabled(h->step, SD_EVENT_ON);
+        return arm_step(h);
 }
 
 void manager_history(struct manager *m, manager_done_t done, void *userdata)

@@ -104,6 +104,46 @@ static void test_what_is_staged_is_outdated(void **state)
         assert_steps("load engaged, second on, sever, save active, journal ordered, reply");
 }
 
+static int on_turn(sd_event_source *source, void *userdata)
+{
+        (void)source;
+        ++*(unsigned *)userdata;
+        return 0;
+}
+
+/* Everybody may read the history, which takes a while: who comes meanwhile does not wait for its end. */
+static void test_turns_between_steps_of_the_history(void **state)
+{
+        struct manager_fixture *f = *state;
+        unsigned turns = 0;
+
+        for (unsigned i = 0; i < 200; i++) {
+                order(f, 0);
+                lift(f, "staff");
+                edges.n = 0;
+        }
+        while (sd_event_run(f->m->event, 0) > 0)
+                ;
+        edges.n = 0;
+        manager_history(f->m, on_done, f);
+        for (unsigned i = 0; i < 3; i++) {
+                sd_event_source *other = NULL;
+
+                assert_true(sd_event_run(f->m->event, 0) > 0);
+                assert_true(sd_event_add_defer(f->m->event, &other, on_turn, &turns) >= 0);
+                /* as callers have who may not order */
+                assert_true(sd_event_source_set_priority(other, SD_EVENT_PRIORITY_NORMAL + 10) >= 0);
+                for (unsigned j = 0; j < 2; j++)
+                        assert_true(sd_event_run(f->m->event, 0) > 0);
+                assert_int_equal(turns, i + 1);
+                assert_steps("");
+                sd_event_source_unref(other);
+        }
+        while (edges.n == 0)
+                assert_true(sd_event_run(f->m->event, 0) > 0);
+        assert_steps("reply");
+}
+
 static void on_change(void *userdata, const char *profile, const char *state)
 {
         (void)userdata;
@@ -515,6 +555,7 @@ int main(void)
                 IN_LAB(test_second_lock_is_staged_with_the_table),
                 IN_LAB(test_what_is_staged_is_outdated),
                 IN_LAB(test_what_is_believed),
+                IN_LAB(test_turns_between_steps_of_the_history),
                 IN_LAB(test_others_are_told_last),
                 IN_LAB(test_lift),
                 IN_LAB(test_lift_of_a_quiet_order),
