@@ -3,9 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
+/* Looked up one by one. */
+#define FEW 64
+
 /* Where the ranges lie. Copies share it until one of them changes. */
 struct storage {
         size_t users;
+        uint64_t count; /* of ids; as long as ranges overlap, too many */
         struct idrange ranges[];
 };
 
@@ -31,10 +35,26 @@ static int resize(struct idset *s, size_t capacity)
         storage = realloc(storage_of(s), sizeof(*storage) + capacity * sizeof(*s->ranges));
         if (!storage)
                 return -ENOMEM;
+        if (s->capacity == 0)
+                storage->count = 0;
         storage->users = 1;
         s->ranges = storage->ranges;
         s->capacity = capacity;
         return 0;
+}
+
+static uint64_t length(const struct idrange *r)
+{
+        return (uint64_t)r->last - r->first + 1;
+}
+
+static uint64_t count_ids(const struct idset *s)
+{
+        uint64_t count = 0;
+
+        for (size_t i = 0; i < s->n; i++)
+                count += length(&s->ranges[i]);
+        return count;
 }
 
 static int copy_ranges(const struct idset *from, size_t capacity, struct idset *ret)
@@ -46,6 +66,7 @@ static int copy_ranges(const struct idset *from, size_t capacity, struct idset *
                 return r;
         memcpy(copy.ranges, from->ranges, from->n * sizeof(*copy.ranges));
         copy.n = from->n;
+        storage_of(&copy)->count = count_ids(&copy);
         idset_clear(ret);
         *ret = copy;
         return 0;
@@ -70,6 +91,7 @@ int idset_append(struct idset *s, uint32_t first, uint32_t last)
         r = make_room(s);
         if (r < 0)
                 return r;
+        storage_of(s)->count += length(&(struct idrange){first, last});
         /* Databases are mostly in ascending order: then a run of ids never becomes more than one range. */
         if (s->n > 0 && s->ranges[s->n - 1].last < UINT32_MAX && s->ranges[s->n - 1].last + 1 == first) {
                 s->ranges[s->n - 1].last = last;
@@ -125,24 +147,32 @@ void idset_normalize(struct idset *s)
                 else if (next.last > before->last)
                         before->last = next.last;
         }
-        if (s->n > 0)
+        if (s->n > 0) {
                 s->n = kept + 1;
+                storage_of(s)->count = count_ids(s);
+        }
         shrink(s);
 }
 
-bool idset_contains(const struct idset *s, uint32_t id)
+/* Is one of FIRST to LAST in it? */
+static bool meets(const struct idset *s, uint32_t first, uint32_t last)
 {
         size_t low = 0, high = s->n;
 
         while (low < high) {
                 size_t middle = low + (high - low) / 2;
 
-                if (s->ranges[middle].last < id)
+                if (s->ranges[middle].last < first)
                         low = middle + 1;
                 else
                         high = middle;
         }
-        return low < s->n && s->ranges[low].first <= id;
+        return low < s->n && s->ranges[low].first <= last;
+}
+
+bool idset_contains(const struct idset *s, uint32_t id)
+{
+        return meets(s, id, id);
 }
 
 size_t idset_outline(const struct idset *s, struct idrange ret[static IDSET_OUTLINE_MAX])
@@ -165,11 +195,7 @@ size_t idset_outline(const struct idset *s, struct idrange ret[static IDSET_OUTL
 
 uint64_t idset_count(const struct idset *s)
 {
-        uint64_t count = 0;
-
-        for (size_t i = 0; i < s->n; i++)
-                count += (uint64_t)s->ranges[i].last - s->ranges[i].first + 1;
-        return count;
+        return s->capacity > 0 ? storage_of(s)->count : count_ids(s);
 }
 
 bool idset_equal(const struct idset *a, const struct idset *b)
@@ -245,8 +271,14 @@ static int append_remainder(struct idset *to, const struct idrange *range, const
 
 bool idset_overlap(const struct idset *a, const struct idset *b)
 {
-        return a->n > 0 && b->n > 0 && a->ranges[0].first <= b->ranges[b->n - 1].last &&
-               b->ranges[0].first <= a->ranges[a->n - 1].last;
+        const struct idset *few = a->n < b->n ? a : b, *many = a->n < b->n ? b : a;
+
+        if (few->n == 0 || !meets(many, few->ranges[0].first, few->ranges[few->n - 1].last))
+                return false;
+        for (size_t i = 0; i < few->n && few->n <= FEW; i++)
+                if (meets(many, few->ranges[i].first, few->ranges[i].last))
+                        return true;
+        return few->n > FEW;
 }
 
 int idset_subtract(const struct idset *a, const struct idset *b, struct idset *ret)

@@ -27,9 +27,10 @@ int idset_append(struct idset *s, uint32_t first, uint32_t last);
 void idset_normalize(struct idset *s);
 
 bool idset_contains(const struct idset *s, uint32_t id);
-uint64_t idset_count(const struct idset *s); /* ids, not ranges */
+uint64_t idset_count(const struct idset *s); /* ids, not ranges; it is kept, not counted */
 bool idset_equal(const struct idset *a, const struct idset *b);
-/* False: they have no id in common. It looks at their ends only. */
+/* False: they have no id in common. True may be wrong where both have many ranges: then it looks at their
+ * ends only. Takes logarithmic time. */
 bool idset_overlap(const struct idset *a, const struct idset *b);
 /* Set arithmetic into a new, normalized set; RET must be empty or zeroed. Returns 0 or -ENOMEM, RET
  * untouched. */

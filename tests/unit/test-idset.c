@@ -69,6 +69,14 @@ static void assert_same(const struct idset *s, uint32_t base, const bitmap bits)
         assert_int_equal(idset_count(s), count);
 }
 
+static bool have_one_in_common(const bitmap a, const bitmap b)
+{
+        for (size_t i = 0; i < UNIVERSE; i++)
+                if (a[i] && b[i])
+                        return true;
+        return false;
+}
+
 static void test_arithmetic(void **data)
 {
         static const uint32_t bases[] = {0, 1000, UINT32_MAX - UNIVERSE + 1};
@@ -94,6 +102,8 @@ static void test_arithmetic(void **data)
                 assert_same(&rest, base, in_rest);
                 assert_true(idset_equal(&a, &copy));
                 assert_int_equal(idset_equal(&a, &b), memcmp(in_a, in_b, sizeof(in_a)) == 0);
+                assert_int_equal(idset_overlap(&a, &b), have_one_in_common(in_a, in_b));
+                assert_int_equal(idset_overlap(&b, &a), have_one_in_common(in_a, in_b));
         }
 }
 
@@ -132,6 +142,7 @@ static void test_empty(void **data)
         (void)data;
         idset_normalize(&none);
         assert_false(idset_contains(&none, 0));
+        assert_false(idset_overlap(&none, &other));
         assert_false(idset_next(&none, &it, &id));
         assert_int_equal(id, 7);
         assert_int_equal(idset_union(&none, &other, &ret), 0);
@@ -185,8 +196,33 @@ static void test_copies_go_their_own_way(void **data)
         assert_int_equal(idset_copy(&borrowed, &third), 0);
         assert_int_equal(idset_append(&third, 6, 6), 0);
         assert_int_equal(five.last, 5);
+        assert_int_equal(idset_count(&borrowed), 1);
+        assert_int_equal(idset_count(&first), 3);
+        assert_int_equal(idset_count(&second), 4);
+        assert_int_equal(idset_count(&third), 2);
         idset_clear(&first);
         assert_true(idset_contains(&third, 6) && idset_contains(&second, 1));
+}
+
+/* Where there are too many to look each up, it errs to one side only. */
+static void test_overlap_of_many(void **data)
+{
+        _cleanup_idset_ struct idset even = {0}, odd = {0}, few = {0}, behind = {0};
+
+        (void)data;
+        for (uint32_t i = 0; i < 1000; i++) {
+                assert_int_equal(idset_append(&even, 4 * i, 4 * i), 0);
+                assert_int_equal(idset_append(&odd, 4 * i + 2, 4 * i + 2), 0);
+        }
+        assert_int_equal(idset_append(&few, 2001, 2003), 0);
+        assert_int_equal(idset_append(&behind, 5000, 6000), 0);
+        idset_normalize(&even);
+        idset_normalize(&odd);
+        assert_true(idset_overlap(&even, &even));
+        assert_true(idset_overlap(&even, &odd)); /* it cannot tell */
+        assert_false(idset_overlap(&even, &few));
+        assert_true(idset_overlap(&few, &odd));
+        assert_false(idset_overlap(&even, &behind));
 }
 
 /* Every id is in the outline, and so is every gap but the wide ones. */
@@ -242,6 +278,7 @@ int main(void)
                 cmocka_unit_test(test_empty),
                 cmocka_unit_test(test_many),
                 cmocka_unit_test(test_copies_go_their_own_way),
+                cmocka_unit_test(test_overlap_of_many),
                 cmocka_unit_test(test_outline),
         };
 
