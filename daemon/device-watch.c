@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
-#include <stdbool.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
@@ -54,6 +54,13 @@ int device_watch_new(sd_event *event, device_changed_t callback, void *userdata,
         }
         *ret = w;
         return 0;
+}
+
+bool device_watch_is_pending(const struct device_watch *w)
+{
+        struct pollfd p = {.fd = w ? mnl_socket_get_fd(w->socket) : -1, .events = POLLIN};
+
+        return !w || poll(&p, 1, 0) != 0; /* also POLLERR: messages were lost */
 }
 
 struct device_watch *device_watch_free(struct device_watch *w)

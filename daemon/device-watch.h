@@ -5,6 +5,7 @@
 /* The one edge to rtnetlink: tells when network devices of this namespace appear, go, or change their name.
  */
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 struct device_watch;
@@ -12,6 +13,9 @@ struct device_watch;
 typedef void (*device_changed_t)(void *userdata);
 /* CALLBACK comes through the event loop, once for what waits to be told; also when messages were lost. */
 int device_watch_new(sd_event *event, device_changed_t callback, void *userdata, struct device_watch **ret);
+/* Whether something waits to be told; whatever waits goes on waiting. True also where that is not known, as
+ * it is with NULL. The kernel tells of a device before a packet can leave through it. */
+bool device_watch_is_pending(const struct device_watch *w);
 struct device_watch *device_watch_free(struct device_watch *w); /* returns NULL */
 
 #endif

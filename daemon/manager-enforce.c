@@ -291,6 +291,8 @@ static int engage_table(struct lockdown *l)
                 changed |= lockdown_relay_port(l) != port;
                 changed |= lockdown_profile(l)->sessions; /* somebody may have logged in since */
                 ruleset_set_order(l->loaded, l->order->id);
+                if (device_watch_is_pending(l->manager->devices))
+                        nft_forget_devices(l->manager->nft);
                 r = nft_engage(l->manager->nft, l->loaded, &error);
                 if (r >= 0) {
                         l->engaged = true;

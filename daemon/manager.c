@@ -382,7 +382,10 @@ static void on_tables_changed(void *userdata, const struct nft_change *change)
 
 static void on_devices_changed(void *userdata)
 {
-        manager_cover_devices(userdata);
+        struct manager *m = userdata;
+
+        nft_note_devices(m->nft);
+        manager_cover_devices(m);
 }
 
 static void watch_devices(struct manager *m)
@@ -397,6 +400,8 @@ static void watch_devices(struct manager *m)
         r = device_watch_new(m->event, on_devices_changed, m, &m->devices);
         if (r < 0)
                 audit_log(LOG_ERR, "devices that appear will be noticed late: %s", strerror(-r));
+        else
+                nft_note_devices(m->nft);
 }
 
 static int open_nft(struct manager *m, int kept, char **ret_error)

@@ -49,6 +49,17 @@ void nft_devices_clear(struct nft_devices *d)
         *d = (struct nft_devices){0};
 }
 
+void nft_note_devices(struct nft *n)
+{
+        nft_forget_devices(n);
+        (void)nft_read_devices(&n->noted);
+}
+
+void nft_forget_devices(struct nft *n)
+{
+        nft_devices_clear(&n->noted);
+}
+
 void nft_put_device_hook(struct nft_batch *b, const char *table, const struct ruleset *frames,
                          const char *order, const struct nft_device *d)
 {
@@ -86,7 +97,7 @@ static bool is_race(int error)
         return error == -ENOENT || error == -EEXIST || error == -ENODEV;
 }
 
-int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, bool all_devices,
+int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, enum nft_listing listing,
                    nft_build_t build, const void *userdata, char **ret_error)
 {
         int e = -ENOENT, listed = 0;
@@ -95,19 +106,20 @@ int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, bo
         for (unsigned i = 0; i < TRIES && is_race(e); i++) {
                 _cleanup_devices_ struct nft_devices devices = {0};
                 _cleanup_batch_ struct nft_batch b = {0};
+                const bool noted = listing == NOTED_DEVICES && i == 0 && n->noted.items;
                 const bool without = i + 1 == TRIES; /* the rest does not wait for the devices */
 
                 if (i > 0 && ret_error) {
                         free(*ret_error);
                         *ret_error = NULL;
                 }
-                if (r->frames && !without)
+                if (r->frames && !noted && !without)
                         listed = nft_read_devices(&devices);
                 if (listed < 0 && !without) {
                         e = -ENODEV;
                         continue;
                 }
-                if (listed < 0 && all_devices) {
+                if (listed < 0 && listing == LIST_ALL_DEVICES) {
                         nft_say(ret_error,
                                 "the devices that table %s is to be hooked up at could not be listed: %s",
                                 table, strerror(-listed));
@@ -115,7 +127,7 @@ int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, bo
                 }
                 complete = !r->frames || !without;
                 nft_batch_begin(&b, n, table);
-                build(&b, &devices, userdata);
+                build(&b, noted ? &n->noted : &devices, userdata);
                 e = nft_batch_send(&b, ret_error);
                 if (!r->frames)
                         break;

@@ -16,14 +16,21 @@
 #define NFT_TABLE_F_PERSIST 0x4 /* Linux 6.9 */
 #endif
 
+/* The devices of this network namespace at a moment, sorted by index. */
+struct nft_devices {
+        struct nft_device *items;
+        size_t n;
+};
+
 struct nft {
         struct mnl_socket *socket;
         uint32_t portid;
         uint32_t sequence;
-        uint32_t table_flags; /* what tables are created with */
-        size_t send_buffer;   /* of the socket, bytes */
-        char *message;        /* room for one, zero behind the one that it holds */
-        char *no_frames;      /* why family netdev is of no use here; NULL: it is */
+        uint32_t table_flags;     /* what tables are created with */
+        size_t send_buffer;       /* of the socket, bytes */
+        char *message;            /* room for one, zero behind the one that it holds */
+        char *no_frames;          /* why family netdev is of no use here; NULL: it is */
+        struct nft_devices noted; /* by nft_note_devices(); none: never, or that failed */
 };
 
 /* nft-batch.c: one transaction. Its functions do nothing after the first failure, which nft_batch_send()
@@ -160,11 +167,6 @@ int nft_copy_value(const struct nlattr *attribute, uint8_t *value, size_t length
 void nft_say(char **ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* nft-devices.c */
-/* The devices of this network namespace at this moment, sorted by index. */
-struct nft_devices {
-        struct nft_device *items;
-        size_t n;
-};
 int nft_read_devices(struct nft_devices *ret);
 void nft_devices_clear(struct nft_devices *d);
 /* Adds the chain that hooks FRAMES up at D. */
@@ -177,12 +179,16 @@ void nft_find_hooked(struct nft_devices *d, const struct nft_chain_list *chains)
 /* ORDER as for nft_put_chain(). DEVICES: where R's rules for frames are hooked up. */
 void nft_put_hooks(struct nft_batch *b, const char *table, const struct ruleset *r, const char *order,
                    const struct nft_devices *devices);
-/* Switches hooks by BUILD, which fills the batch, with the devices of the moment; again where they changed
- * meanwhile, and at last without any rather than not at all: then it returns 1, and nft_cover_devices() is to
- * follow. Likewise where they could not be listed, unless ALL_DEVICES: that is an error then, and nothing is
- * changed. */
+enum nft_listing {
+        LIST_DEVICES,     /* those of the moment, or none if they cannot be listed */
+        LIST_ALL_DEVICES, /* those of the moment: an error if they cannot be listed, and nothing is changed */
+        NOTED_DEVICES     /* those of nft_note_devices(), or else LIST_DEVICES */
+};
+/* Switches hooks by BUILD, which fills the batch, with these devices; again with those of the moment where
+ * they changed meanwhile, and at last without any rather than not at all: then it returns 1, and
+ * nft_cover_devices() is to follow. */
 typedef void (*nft_build_t)(struct nft_batch *b, const struct nft_devices *devices, const void *userdata);
-int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, bool all_devices,
+int nft_send_hooks(struct nft *n, const char *table, const struct ruleset *r, enum nft_listing listing,
                    nft_build_t build, const void *userdata, char **ret_error);
 void nft_delete_hooks(struct nft_batch *b, const struct nft_chain_list *chains);
 /* The table that stands in for TABLE while that is changed: newly allocated. */

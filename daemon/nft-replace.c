@@ -189,7 +189,7 @@ static void build_switch_to_hold(struct nft_batch *b, const struct nft_devices *
 static int switch_to_hold(struct site *s, const struct ruleset *r, const char *order, char **ret_error)
 {
         const struct hooking h = {.site = s, .r = r, .order = order};
-        int e = nft_send_hooks(s->nft, s->hold, r, true, build_switch_to_hold, &h, ret_error);
+        int e = nft_send_hooks(s->nft, s->hold, r, LIST_ALL_DEVICES, build_switch_to_hold, &h, ret_error);
 
         if (e < 0)
                 drop_hold(s);
@@ -244,7 +244,8 @@ static int hook_up(const struct site *s, const struct ruleset *r, const char *or
         const struct hooking h = {.site = s, .r = r, .order = order, .hold = hold};
 
         /* Whatever is not hooked up yet, the hold refuses as long as it stands. */
-        return nft_send_hooks(s->nft, s->table, r, hold, build_hook_up, &h, ret_error);
+        return nft_send_hooks(s->nft, s->table, r, hold ? LIST_ALL_DEVICES : LIST_DEVICES, build_hook_up, &h,
+                              ret_error);
 }
 
 static int create(const struct site *s, const struct ruleset *r, bool drop, char **ret_error)

@@ -245,6 +245,7 @@ struct nft *nft_close(struct nft *n)
                 return NULL;
         if (n->socket)
                 mnl_socket_close(n->socket);
+        nft_devices_clear(&n->noted);
         free(n->no_frames);
         free(n->message);
         free(n);
@@ -272,7 +273,7 @@ static void build_engaged(struct nft_batch *b, const struct nft_devices *devices
 
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error)
 {
-        return nft_send_hooks(n, r->table, r, false, build_engaged, r, ret_error);
+        return nft_send_hooks(n, r->table, r, NOTED_DEVICES, build_engaged, r, ret_error);
 }
 
 /* A counter that rules refer to cannot go, and nothing in a transaction can set it to zero: so the rules go

@@ -37,6 +37,11 @@ int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret
 /* Adds the base chains of R to the staged table. Returns 0; or 1, as nft_replace() does: it is in force, but
  * perhaps not at every device (nft_cover_devices() is to follow). */
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error);
+/* Listing the devices takes nft_engage() as long as everything else. It takes those that were there when they
+ * were noted, as long as that is not forgotten: the caller forgets it when a device may have come, gone or
+ * changed its name. */
+void nft_note_devices(struct nft *n);
+void nft_forget_devices(struct nft *n);
 /* Brings the hooks at devices in line with the devices there are now: for those that appeared, changed their
  * name or went since R was engaged. Does nothing where R has no rules for frames. */
 int nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error);

@@ -253,6 +253,18 @@ def test_devices_come_and_go(labs):
     _device_changes(labs(ALONE))
 
 
+def test_a_device_that_came_before_the_order(labs):
+    """An order does not list the devices: it knows them from what it was told since the last time."""
+    lab = labs(ALONE)
+    lab.do("order", "staff")
+    lab.do("lift", "staff")
+    late = Late(lab)
+    assert late.arrives(CAPTURER)
+    lab.do("order", "staff")
+    assert not late.arrives(CAPTURER)
+    assert late.arrives(STRANGER)
+
+
 def _older(labs, name):
     program = os.path.join(build_directory(), "tests", name)
     if not os.path.exists(program):

@@ -27,6 +27,7 @@ static struct {
         bool no_sender_ever;   /* … and that is for good */
         bool sender_back;      /* it is not, when it is tried again */
         unsigned sender_told;  /* how often the journal was told of that */
+        bool device_came;      /* and it was not told yet */
         bool second_staged;    /* a plan is ready, and good as long as the table that is staged */
 } edges;
 
@@ -84,6 +85,20 @@ int __wrap_nft_engage(struct nft *n, const struct ruleset *r, char **ret_error)
         (void)r;
         step("engage");
         return refuse(edges.engage, ret_error);
+}
+
+bool __wrap_device_watch_is_pending(const struct device_watch *w);
+bool __wrap_device_watch_is_pending(const struct device_watch *w)
+{
+        (void)w;
+        return edges.device_came;
+}
+
+void __wrap_nft_forget_devices(struct nft *n);
+void __wrap_nft_forget_devices(struct nft *n)
+{
+        (void)n;
+        step("forget devices");
 }
 
 int __wrap_nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error);

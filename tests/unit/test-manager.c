@@ -3,6 +3,7 @@
 /* In what order the manager asks its edges, and what it does when one of them refuses. */
 
 // wrap: nft_owns_tables nft_why_no_frames nft_engage nft_replace nft_disengage
+// wrap: nft_forget_devices device_watch_is_pending
 // wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
 // wrap: second_lock_prepare second_lock_stage second_lock_unstage
@@ -65,6 +66,16 @@ static void test_order(void **state)
         order(f, 0); /* once more: nothing is done */
         assert_steps("reply");
         assert_true(json_is_true(json_object_get(f->reply, "already_in_force")));
+}
+
+/* The list of devices on hand is not used then. */
+static void test_order_with_a_new_device(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        edges.device_came = true;
+        order(f, 0);
+        assert_steps("forget devices, " ORDERED);
 }
 
 /* What the second lock has ready belongs to a table that is staged: whatever changes that, changes it. */
@@ -552,6 +563,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 IN_LAB(test_order),
+                IN_LAB(test_order_with_a_new_device),
                 IN_LAB(test_second_lock_is_staged_with_the_table),
                 IN_LAB(test_what_is_staged_is_outdated),
                 IN_LAB(test_what_is_believed),

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "device-watch.h"
 #include "nft-fixture.h"
 #include <time.h>
 
@@ -132,6 +133,74 @@ static void test_left_alone(void **state)
         free(error);
 }
 
+static void engage_again(struct fixture *f)
+{
+        char *error = NULL;
+
+        assert_int_equal(nft_disengage(f->nft, f->r, NULL), 0);
+        if (nft_engage(f->nft, f->r, &error) != 0)
+                fail_msg("%s", error);
+}
+
+/* Whoever notes the devices must know when that is not true any more. */
+static void test_noted_devices(void **state)
+{
+        struct fixture *f = begin_with_frames(state);
+
+        assert_true(shell("ip link add one type veth peer name two"));
+        nft_note_devices(f->nft);
+        engage_again(f);
+        assert_difference(f, NULL);
+        assert_true(shell("ip link add three type veth peer name four"));
+        engage_again(f);
+        assert_difference(f, "is not hooked up at device");
+        nft_forget_devices(f->nft);
+        engage_again(f);
+        assert_difference(f, NULL);
+        /* One that is gone: before Linux 6.16 the kernel says so, and they are listed after all. */
+        nft_note_devices(f->nft);
+        assert_true(shell("ip link delete one"));
+        engage_again(f);
+        assert_difference(f, NULL);
+        cover(f);
+        assert_true(shell("! nft list table netdev lockdown-staff | grep -q one"));
+}
+
+static void count_calls(void *userdata)
+{
+        ++*(unsigned *)userdata;
+}
+
+static void test_watch(void **state)
+{
+        struct fixture *f = begin_with_frames(state);
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        struct device_watch *w = NULL;
+        unsigned calls = 0;
+
+        (void)f;
+        assert_true(device_watch_is_pending(NULL));
+        assert_int_equal(sd_event_new(&event), 0);
+        assert_int_equal(device_watch_new(event, count_calls, &calls, &w), 0);
+        assert_false(device_watch_is_pending(w));
+        assert_true(shell("ip link add five type veth peer name six"));
+        assert_true(device_watch_is_pending(w));
+        assert_true(device_watch_is_pending(w));
+        assert_int_equal(calls, 0);
+        assert_true(sd_event_run(event, 0) > 0);
+        assert_int_equal(calls, 1);
+        assert_false(device_watch_is_pending(w));
+        /* More than it has room for. */
+        assert_true(shell("ip link set five up; for i in $(seq 300); do echo link set five alias $i; done | "
+                          "ip -batch -"));
+        assert_true(device_watch_is_pending(w));
+        while (sd_event_run(event, 0) > 0)
+                ;
+        assert_true(calls > 1);
+        assert_false(device_watch_is_pending(w));
+        device_watch_free(w);
+}
+
 static double milliseconds_since(const struct timespec *start)
 {
         struct timespec now;
@@ -171,6 +240,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(test_devices_are_followed), TEST(test_changes_keep_the_hooks),
                 TEST(test_tampering_is_found),   TEST(test_left_alone),
+                TEST(test_noted_devices),        TEST(test_watch),
                 TEST(test_many_devices),
         };
 
