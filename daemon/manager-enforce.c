@@ -5,172 +5,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-bool lockdown_knows_people(const struct lockdown *l)
-{
-        return l->have_members || lockdown_profile(l)->everyone;
-}
-
-int lockdown_subjects(const struct lockdown *l, struct subjects *ret)
-{
-        const struct profile *p = lockdown_profile(l);
-        _cleanup_subjects_ struct subjects s = {0};
-        int r = subjects_copy(&l->members.subjects, &s);
-
-        if (r < 0)
-                return r;
-        s.everyone = p->everyone;
-        s.sessions = p->sessions;
-        r = subjects_finish(&s, p->include_root);
-        if (r < 0)
-                return r;
-        *ret = s;
-        s = (struct subjects){0};
-        return 0;
-}
-
-int lockdown_build(const struct lockdown *l, const struct profile *p, const struct subjects *s,
-                   struct ruleset **ret)
-{
-        _cleanup_free_ struct ruleset_unit *units = calloc(l->units.n + 1, sizeof(*units));
-        _cleanup_free_ uint64_t *cgroups = NULL;
-        size_t n_cgroups = 0;
-
-        if (!units)
-                return -ENOMEM;
-        for (size_t i = 0; i < l->units.n; i++)
-                units[i] = (struct ruleset_unit){l->units.items[i].id, l->units.items[i].level};
-        if (s->sessions && l->manager->sessions)
-                (void)sessions_cgroups(l->manager->sessions, &s->uids, &cgroups, &n_cgroups);
-        return ruleset_build(
-                &(struct ruleset_spec){.name = l->name,
-                                       .subjects = s,
-                                       .destinations = &p->destinations,
-                                       .relay_port = lockdown_relay_port(l),
-                                       .forward_deny = p->forward_deny,
-                                       .frames = !nft_why_no_frames(l->manager->nft),
-                                       .reset_established = !sever_can_destroy(l->manager->sever),
-                                       .session_cgroups = cgroups,
-                                       .n_session_cgroups = n_cgroups,
-                                       .units = p->services.n > 0,
-                                       .unit_cgroups = units,
-                                       .n_unit_cgroups = l->units.n},
-                ret);
-}
-
-static int build_current(struct lockdown *l, struct ruleset **ret)
-{
-        _cleanup_subjects_ struct subjects s = {0};
-        int r = lockdown_subjects(l, &s);
-
-        (void)lockdown_find_units(l);
-        return r < 0 ? r : lockdown_build(l, lockdown_profile(l), &s, ret);
-}
-
-static void cover_devices(struct lockdown *l, const struct ruleset *r)
-{
-        _cleanup_free_ char *error = NULL;
-        int e = nft_cover_devices(l->manager->nft, r, &error);
-
-        if (e >= 0) {
-                set_problem(&l->frames_problem, NULL);
-                return;
-        }
-        if (!l->frames_problem)
-                audit_log(LOG_ERR, "%s: frames of its people are not refused at every device: %s", l->name,
-                          error ? error : strerror(-e));
-        set_problem(&l->frames_problem, "%s", error ? error : strerror(-e));
-}
-
-/* Hooked up at every device there is; or, with INCOMPLETE, at those that are found now. */
-static void hooked_at_devices(struct lockdown *l, const struct ruleset *r, int incomplete)
-{
-        if (incomplete)
-                cover_devices(l, r);
-        else
-                set_problem(&l->frames_problem, NULL);
-}
-
-/* Puts NEW into the kernel in place of what is loaded there, by the smallest change that will do. */
-static int load(struct lockdown *l, struct ruleset *new, bool engaged)
-{
-        _cleanup_free_ char *error = NULL;
-        struct nft *nft = l->manager->nft;
-        int r;
-
-        if (engaged)
-                ruleset_set_order(new, l->order->id);
-        if (l->loaded && l->engaged == engaged && ruleset_equal(l->loaded, new) && !l->kernel_problem) {
-                ruleset_set_compared(new, ruleset_is_compared(l->loaded));
-                return 0;
-        }
-        if (l->loaded && l->engaged == engaged && !l->kernel_problem &&
-            ruleset_same_structure(l->loaded, new)) {
-                r = nft_update(nft, l->loaded, new, &error);
-                if (r >= 0) {
-                        ruleset_keep_sizes(new, l->loaded);
-                        return 0;
-                }
-                audit_log(LOG_WARNING, "%s: changing elements failed (%s), loading the whole table", l->name,
-                          error ? error : strerror(-r));
-                error = (free(error), NULL);
-        }
-        lockdown_collect(l);
-        r = nft_replace(nft, new, engaged, &error);
-        if (r < 0) {
-                set_problem(&l->kernel_problem, "%s", error ? error : strerror(-r));
-                return r;
-        }
-        lockdown_counts_anew(l);
-        hooked_at_devices(l, new, r);
-        return 0;
-}
-
-static void take_loaded(struct lockdown *l, struct ruleset *r, bool engaged)
-{
-        ruleset_free(l->loaded);
-        l->loaded = r;
-        l->engaged = engaged;
-        set_problem(&l->kernel_problem, NULL);
-}
-
-/* Somebody who goes on removing the table is not to fill the journal. */
-static void tell_failure(struct lockdown *l)
-{
-        struct now now;
-
-        clock_now(&now);
-        if (l->failure_told_at > 0 && now.boottime - l->failure_told_at < RETRY_INTERVAL)
-                return;
-        l->failure_told_at = now.boottime;
-        audit_log(l->order ? LOG_ERR : LOG_WARNING, "%s: %s", l->name, l->kernel_problem);
-}
-
-int lockdown_sync(struct lockdown *l)
-{
-        _cleanup_(ruleset_freep) struct ruleset *new = NULL;
-        int r;
-
-        lockdown_second_unstage(l);
-        lockdown_relay_prepare(l);
-        r = build_current(l, &new);
-        if (r == -ENOMEM) /* perhaps one allocation's, of many */
-                r = build_current(l, &new);
-        if (r < 0)
-                set_problem(&l->kernel_problem, "the rules could not be built: %s", strerror(-r));
-        else
-                r = load(l, new, l->order != NULL);
-        if (r < 0) {
-                tell_failure(l);
-                return r;
-        }
-        take_loaded(l, TAKE_PTR(new), l->order != NULL);
-        if (!l->order)
-                lockdown_second_stage(l);
-        lockdown_second_sync(l);
-        lockdown_relay_sync(l);
-        return 0;
-}
-
 /* ---- severing ---- */
 
 struct sever_context {
@@ -296,7 +130,7 @@ static int engage_table(struct lockdown *l)
                 r = nft_engage(l->manager->nft, l->loaded, &error);
                 if (r >= 0) {
                         l->engaged = true;
-                        hooked_at_devices(l, l->loaded, r);
+                        lockdown_hooked_up(l, l->loaded, r);
                         if (!changed || lockdown_sync(l) < 0) {
                                 lockdown_second_sync(l);
                                 lockdown_relay_sync(l);
@@ -578,13 +412,4 @@ void lockdown_arm_expiry(struct lockdown *l)
                                       on_expiry, l);
         if (r < 0)
                 audit_log(LOG_ERR, "%s: no timer for its end (%s): lift it by hand", l->name, strerror(-r));
-}
-
-/* ---- devices ---- */
-
-void manager_cover_devices(struct manager *m)
-{
-        for (size_t i = 0; i < m->n_lockdowns; i++)
-                if (m->lockdowns[i]->loaded && m->lockdowns[i]->engaged && !m->lockdowns[i]->kernel_problem)
-                        cover_devices(m->lockdowns[i], m->lockdowns[i]->loaded);
 }

@@ -85,8 +85,11 @@ struct lockdown {
         struct unit_cgroups units; /* what Services= means at the moment */
         char *units_problem;       /* why some of that may be missing, or NULL */
 
-        struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours */
+        struct ruleset *loaded; /* what the kernel holds; NULL: nothing of ours, or not all of it yet: */
         bool engaged;
+        struct ruleset *staging; /* on its way there, as far as … */
+        struct nft_progress progress;
+        sd_event_source *stage_next;
         uint64_t held_at; /* monotonic clock: both locks were in place */
         /* what the table showed when it was read last, and what of that is a part of the order's total */
         uint64_t seen_packets, seen_bytes, counted_packets, counted_bytes;
@@ -286,17 +289,25 @@ void manager_save_times(struct manager *m);
 /* An order came into force: looks for people it covers without knowing it, until none goes by groups. */
 void manager_watch_owners(struct manager *m);
 
-/* ---- manager-enforce.c ---- */
+/* ---- manager-load.c ---- */
 /* Is it known whom L is about? Until then nothing is put in place of what the kernel holds. */
 bool lockdown_knows_people(const struct lockdown *l);
 /* The subjects as the rules take them: members with the profile's everyone, sessions, root. */
 int lockdown_subjects(const struct lockdown *l, struct subjects *ret);
 /* Brings the kernel's table in line with plan, members and state (staged, or engaged while there is an
- * order). 0 or -errno; the sentence is in kernel_problem. */
+ * order). 0 or -errno; the sentence is in kernel_problem. A large table is staged in steps, by the event
+ * loop: until that is done LOADED is NULL. */
 int lockdown_sync(struct lockdown *l);
+void lockdown_stop_staging(struct lockdown *l); /* where it is; what the kernel has of it stays */
 /* Services= as lockdown_find_units() found it. */
 int lockdown_build(const struct lockdown *l, const struct profile *p, const struct subjects *s,
                    struct ruleset **ret);
+/* R is hooked up at every device there is; or, if INCOMPLETE, now at those that are found. */
+void lockdown_hooked_up(struct lockdown *l, const struct ruleset *r, int incomplete);
+/* Devices came, went or have other names: the hooks at devices of what is in force follow. */
+void manager_cover_devices(struct manager *m);
+
+/* ---- manager-enforce.c ---- */
 /* Engages (staged or not), severs, saves, journals: the order becomes L's. 0, or -errno with kernel_problem.
  */
 int lockdown_engage(struct lockdown *l, struct order *o, struct sever_result *ret_severed);
@@ -318,8 +329,6 @@ int lockdown_complete_end(struct lockdown *l, const struct totals *on_disk, stru
  * have removed a part all the same. */
 void lockdown_resume(struct lockdown *l);
 void lockdown_arm_expiry(struct lockdown *l);
-/* Devices came, went or have other names: the hooks at devices of what is in force follow. */
-void manager_cover_devices(struct manager *m);
 
 /* ---- manager-save.c ---- */
 void lockdown_save(struct lockdown *l); /* sets or clears save_problem */

@@ -42,7 +42,7 @@ static void retire(struct manager *m, const struct config *c, struct problems *c
                         continue;
                 }
                 say(changed, l->name, "removed");
-                if (l->loaded)
+                if (l->loaded || l->staging)
                         (void)nft_delete(m->nft, l->name, NULL);
                 (void)store_drop_membership(m->store, l->name);
                 manager_remove(m, l);

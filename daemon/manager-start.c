@@ -352,7 +352,7 @@ static void sort_out_table(struct manager *m, const struct nft_table *table, con
         _cleanup_free_ char *error = NULL;
         int r;
 
-        if (l && (l->order || l->loaded))
+        if (l && (l->order || l->loaded || l->staging))
                 return; /* staged again, after its order had expired */
         if (table->engaged && complete_end(m, table, c))
                 return;

@@ -66,7 +66,7 @@ void lockdown_follow_units(struct lockdown *l)
                 return;
         if (!lockdown_knows_people(l))
                 return; /* what the kernel holds, it goes on holding */
-        if (l->order || l->loaded)
+        if (l->order || l->loaded || l->staging)
                 (void)lockdown_sync(l); /* what fails stands in kernel_problem, and is tried again */
         if (!l->order)
                 return;

@@ -53,6 +53,7 @@ static struct lockdown *lockdown_free(struct lockdown *l)
         lockdown_forget_trial(l);
         membership_clear(&l->members);
         unit_cgroups_clear(&l->units);
+        lockdown_stop_staging(l);
         ruleset_free(l->loaded);
         order_free(l->order);
         profile_free(l->profile);
@@ -519,7 +520,7 @@ struct manager *manager_free(struct manager *m)
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 
-                if (l->loaded && !l->order && m->nft)
+                if ((l->loaded || l->staging) && !l->order && m->nft)
                         (void)nft_delete(m->nft, l->name, NULL);
         }
         manager_forget_unsaved(m);

@@ -21,6 +21,9 @@
 /* Elements of all sets together. */
 #define LARGE 1000
 
+/* Elements of one set: the kernel takes some two milliseconds for them. */
+#define STAGED_AT_ONCE 4096
+
 char *nft_hold_name(const char *table)
 {
         char *name;
@@ -71,21 +74,23 @@ void nft_delete_hooks(struct nft_batch *b, const struct nft_chain_list *chains)
         b->family = NFPROTO_INET;
 }
 
-/* Both tables, but for their hooks. */
-static void put_staged(struct nft_batch *b, const char *table, const struct ruleset *r)
+/* Both tables, but for their hooks, and with no more than MOST elements in each set. */
+static void put_staged(struct nft_batch *b, const char *table, const struct ruleset *r, size_t most)
 {
         b->family = r->family;
         nft_put_table(b, table, b->nft->table_flags);
         nft_put_counters(b, table);
         for (unsigned i = 0; i < _SET_MAX; i++) {
+                const struct rs_set part = rs_set_part(&r->sets[i], i, 0, most);
+
                 if (!r->sets[i].present)
                         continue;
                 nft_put_set(b, table, i, &r->sets[i]);
-                nft_put_elements(b, NFT_MSG_NEWSETELEM, table, i, &r->sets[i]);
+                nft_put_elements(b, NFT_MSG_NEWSETELEM, table, i, &part);
         }
         put_chains(b, table, r, false, "");
         if (r->frames)
-                put_staged(b, table, r->frames);
+                put_staged(b, table, r->frames, most);
         b->family = NFPROTO_INET;
 }
 
@@ -152,7 +157,7 @@ static int stage_hold(struct site *s, const struct ruleset *r, char **ret_error)
 
         nft_batch_begin(&b, s->nft, s->hold);
         nft_delete_tables(&b, s->hold, &s->hold_is);
-        put_staged(&b, s->hold, r);
+        put_staged(&b, s->hold, r, SIZE_MAX);
         e = nft_batch_send(&b, ret_error);
         if (e == 0)
                 s->hold_is = (struct nft_presence){{true, r->frames != NULL}};
@@ -248,7 +253,7 @@ static int hook_up(const struct site *s, const struct ruleset *r, const char *or
                               ret_error);
 }
 
-static int create(const struct site *s, const struct ruleset *r, bool drop, char **ret_error)
+static int create(const struct site *s, const struct ruleset *r, bool drop, size_t most, char **ret_error)
 {
         _cleanup_batch_ struct nft_batch b = {0};
 
@@ -256,7 +261,7 @@ static int create(const struct site *s, const struct ruleset *r, bool drop, char
         nft_delete_tables(&b, s->table, &s->table_is);
         if (drop)
                 nft_delete_tables(&b, s->hold, &s->hold_is);
-        put_staged(&b, s->table, r);
+        put_staged(&b, s->table, r, most);
         return nft_batch_send(&b, ret_error);
 }
 
@@ -270,7 +275,8 @@ static bool is_large(const struct ruleset *r)
         return n > LARGE;
 }
 
-static int replace(struct nft *n, const struct ruleset *r, bool engaged, bool again, char **ret_error)
+static int replace(struct nft *n, const struct ruleset *r, bool engaged, bool again, size_t most,
+                   char **ret_error)
 {
         _cleanup_site_ struct site s = {0};
         int e = read_site(n, r->table, &s, ret_error);
@@ -286,27 +292,70 @@ static int replace(struct nft *n, const struct ruleset *r, bool engaged, bool ag
         if (hold)
                 e = take_hold(&s, r, r->order, ret_error);
         if (e == 0)
-                e = create(&s, r, !hold, ret_error);
+                e = create(&s, r, !hold, most, ret_error);
         if (e == 0 && engaged)
                 e = hook_up(&s, r, r->order, hold, ret_error);
         return e;
 }
 
-int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error)
+static int replace_part(struct nft *n, const struct ruleset *r, bool engaged, size_t most, char **ret_error)
 {
         _cleanup_free_ char *first_error = NULL;
         int e;
 
         if (ret_error)
                 *ret_error = NULL;
-        e = replace(n, r, engaged, false, &first_error);
+        e = replace(n, r, engaged, false, most, &first_error);
         /* A table came or went between the question and the change; or it is not known what became of it, and
          * begun anew with what there is. */
         if (e == -ENOENT || e == -EEXIST || nft_may_pass(e))
-                return replace(n, r, engaged, !nft_may_pass(e), ret_error);
+                return replace(n, r, engaged, !nft_may_pass(e), most, ret_error);
         if (ret_error)
                 *ret_error = TAKE_PTR(first_error);
         return e;
+}
+
+int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error)
+{
+        return replace_part(n, r, engaged, SIZE_MAX, ret_error);
+}
+
+/* The next elements that are not there yet; false: all are. */
+static bool next_part(const struct ruleset *r, struct nft_progress *at, struct rs_set *ret)
+{
+        const struct ruleset *of = at->frames ? r->frames : r;
+
+        while (of) {
+                for (; at->set < _SET_MAX; at->set++, at->element = STAGED_AT_ONCE) {
+                        *ret = rs_set_part(&of->sets[at->set], at->set, at->element, STAGED_AT_ONCE);
+                        if (ret->n > 0)
+                                return true;
+                }
+                of = at->frames ? NULL : r->frames;
+                *at = (struct nft_progress){.begun = true, .frames = true, .element = STAGED_AT_ONCE};
+        }
+        return false;
+}
+
+int nft_stage(struct nft *n, const struct ruleset *r, struct nft_progress *at, char **ret_error)
+{
+        _cleanup_batch_ struct nft_batch b = {0};
+        struct rs_set part;
+        int e;
+
+        if (!at->begun) {
+                e = replace_part(n, r, false, STAGED_AT_ONCE, ret_error);
+                *at = (struct nft_progress){.begun = true, .element = STAGED_AT_ONCE};
+        } else if (next_part(r, at, &part)) {
+                nft_batch_begin(&b, n, r->table);
+                b.family = at->frames ? r->frames->family : r->family;
+                nft_put_elements(&b, NFT_MSG_NEWSETELEM, r->table, at->set, &part);
+                at->element += part.n;
+                e = nft_batch_send(&b, ret_error);
+        } else {
+                return 0;
+        }
+        return e < 0 ? e : next_part(r, at, &part);
 }
 
 /* Adds to the batch the elements of A that B does not have. */

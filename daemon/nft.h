@@ -34,6 +34,16 @@ struct nft *nft_close(struct nft *n); /* returns NULL; tables stay */
  * also where somebody removed a large table while it was made: nft_stand_in() first, for the next attempt
  * takes a while. Else 0, 1 (see nft_engage()) or -errno. */
 int nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error);
+/* Stages R, as nft_replace() does without hooks, but bit by bit, so that nobody else waits long for the
+ * daemon: to be called with the same R until it returns 0; 1: there is more to do. Until then the table is of
+ * no use. After an error (-errno), or if R is not wanted any more, another nft_stage() or nft_replace()
+ * begins anew with whatever is there. AT is zeroed before the first call. */
+struct nft_progress {
+        bool begun, frames;
+        unsigned set;
+        size_t element;
+};
+int nft_stage(struct nft *n, const struct ruleset *r, struct nft_progress *at, char **ret_error);
 /* Adds the base chains of R to the staged table. Returns 0; or 1, as nft_replace() does: it is in force, but
  * perhaps not at every device (nft_cover_devices() is to follow). */
 int nft_engage(struct nft *n, const struct ruleset *r, char **ret_error);

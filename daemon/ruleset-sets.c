@@ -92,6 +92,17 @@ size_t rs_element_length(enum rs_set_id id)
         return rs_key_length(id) * (rs_set_info(id)->interval ? 2 : 1);
 }
 
+struct rs_set rs_set_part(const struct rs_set *s, enum rs_set_id id, size_t from, size_t most)
+{
+        struct rs_set part = *s;
+
+        from = from < s->n ? from : s->n;
+        part.n = s->n - from < most ? s->n - from : most;
+        if (from > 0)
+                part.elements += from * rs_element_length(id);
+        return part;
+}
+
 int rs_set_allocate(struct rs_set *s, enum rs_set_id id, size_t n)
 {
         uint8_t *elements = NULL;

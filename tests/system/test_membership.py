@@ -12,6 +12,7 @@ import checks
 import probes
 from checks import quick
 from lab import ALICE, BOB, CAROL, ERIN, INTERNET4, MALLORY, PARTNER4, RESOLVER4, STAFF
+from netlab import Who
 
 CONFIGURATION = """\
 [Profile staff]
@@ -227,3 +228,52 @@ def test_lifted_while_the_order_waits_for_the_directory(own):
     assert "lifted before it could be confirmed" in order.communicate(timeout=10)[1]
     assert order.returncode == 1 and own.daemon.running()
     assert quick(own, ALICE)
+
+
+def _staged(lab):
+    return all(p["staged"] for p in lab.json("profiles")["profiles"])
+
+
+def test_a_large_profile_while_it_is_staged(labs):
+    """In steps, and a reload is answered after the first: whatever comes then finds nothing half done."""
+    first, many = 200_000, 150_000
+    last = Who("last", first + 2 * (many - 1), MALLORY.gid)  # a member by their primary group, acting in another
+    lab = labs(CONFIGURATION, start=False)
+    with open(lab.path("etc/passwd"), "a", encoding="ascii") as f:
+        f.writelines(f"many{i}:x:{first + 2 * i}:{STAFF}::/:/bin/sh\n" for i in range(many))
+
+    def add_profile():
+        lab.configure(CONFIGURATION)
+        lab.start()
+        checks.wait_for(lambda: _staged(lab), 60.0, "all to be staged")
+        lab.configure(CONFIGURATION + "[Profile more]\nGroups=staff\n")
+        lab.do("reload")
+
+    add_profile()
+    lab.daemon.end()
+    assert not lab.tables()
+
+    add_profile()
+    lab.configure(CONFIGURATION)
+    lab.do("reload")
+    assert lab.tables() == {"staff": False, "contractors": False}
+    lab.daemon.end()
+
+    add_profile()
+    lab.do("order", "more")
+    assert lab.tables() == {"staff": False, "contractors": False, "more": True}
+    checks.assert_blocked(lab, last, ("udp",))
+    lab.do("verify", "more")
+    lab.do("lift", "more")
+    lab.daemon.end()
+
+    add_profile()
+    lab.daemon.end(signal.SIGKILL)
+    assert quick(lab, last)
+    lab.start()
+    lab.do("order", "more")
+    checks.assert_blocked(lab, last, ("udp",))
+    assert quick(lab, MALLORY)
+    lab.do("verify", "more")
+    lab.do("lift", "more")
+    assert quick(lab, last)

@@ -28,6 +28,7 @@ static struct {
         bool sender_back;      /* it is not, when it is tried again */
         unsigned sender_told;  /* how often the journal was told of that */
         bool device_came;      /* and it was not told yet */
+        unsigned stage_steps;  /* … and so many more, until a table is staged */
         bool second_staged;    /* a plan is ready, and good as long as the table that is staged */
 } edges;
 
@@ -99,6 +100,21 @@ void __wrap_nft_forget_devices(struct nft *n)
 {
         (void)n;
         step("forget devices");
+}
+
+int __wrap_nft_stage(struct nft *n, const struct ruleset *r, struct nft_progress *at, char **ret_error);
+int __wrap_nft_stage(struct nft *n, const struct ruleset *r, struct nft_progress *at, char **ret_error)
+{
+        (void)n;
+        (void)r;
+        step(at->begun ? "stage more" : "stage");
+        edges.tables += edges.replace >= 0 && !at->begun;
+        at->begun = true;
+        if (edges.replace >= 0 && edges.stage_steps > 0) {
+                edges.stage_steps--;
+                return 1;
+        }
+        return refuse(edges.replace, ret_error);
 }
 
 int __wrap_nft_replace(struct nft *n, const struct ruleset *r, bool engaged, char **ret_error);

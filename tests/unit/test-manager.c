@@ -3,7 +3,7 @@
 /* In what order the manager asks its edges, and what it does when one of them refuses. */
 
 // wrap: nft_owns_tables nft_why_no_frames nft_engage nft_replace nft_disengage
-// wrap: nft_forget_devices device_watch_is_pending
+// wrap: nft_stage nft_forget_devices device_watch_is_pending
 // wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
 // wrap: second_lock_prepare second_lock_stage second_lock_unstage
@@ -95,6 +95,94 @@ static void test_second_lock_is_staged_with_the_table(void **state)
                 assert_true(sd_event_run(f->m->event, 0) > 0);
         manager_remove(f->m, f->l);
         assert_false(edges.second_staged);
+}
+
+/* What the kernel has is not as it should be: all is loaded anew, in STEPS more. */
+static void stage_anew(struct manager_fixture *f, unsigned steps)
+{
+        edges.n = 0;
+        edges.stage_steps = steps;
+        set_problem(&f->l->kernel_problem, "played");
+        assert_int_equal(lockdown_sync(f->l), 0);
+        assert_steps("stage");
+        assert_null(f->l->kernel_problem);
+        assert_null(f->l->loaded);
+}
+
+/* Others have their turn between the steps, and what is asked again meanwhile is not begun again. */
+static void test_staged_in_steps(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        stage_anew(f, 3);
+        assert_true(sd_event_run(f->m->event, 0) > 0);
+        assert_steps("stage more");
+        assert_int_equal(lockdown_sync(f->l), 0);
+        assert_steps("");
+        assert_true(f->l->staging && !edges.second_staged);
+        while (f->l->staging)
+                assert_true(sd_event_run(f->m->event, 0) > 0);
+        assert_steps("stage more, stage more");
+        assert_true(f->l->loaded && edges.second_staged);
+        assert_int_equal(sd_event_run(f->m->event, 0), 0);
+        assert_int_equal(lockdown_sync(f->l), 0);
+        order(f, 0);
+        assert_steps(ORDERED);
+}
+
+/* An order does not wait for it. */
+static void test_order_between_steps(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        stage_anew(f, 3);
+        assert_true(sd_event_run(f->m->event, 0) > 0);
+        edges.n = 0;
+        order(f, 0);
+        assert_steps("load engaged, second on, sever, save active, journal ordered, reply");
+        assert_true(f->l->loaded && f->l->engaged && !f->l->staging);
+        while (sd_event_run(f->m->event, 0) > 0)
+                ;
+        assert_steps("");
+}
+
+static void test_a_step_fails(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        stage_anew(f, 3);
+        edges.replace = -EIO;
+        assert_true(sd_event_run(f->m->event, 0) > 0);
+        assert_string_equal(f->l->kernel_problem, "refused by the test");
+        assert_true(!f->l->loaded && !f->l->staging);
+        assert_int_equal(sd_event_run(f->m->event, 0), 0);
+        edges.replace = 0;
+        edges.stage_steps = 0;
+        edges.n = 0;
+        assert_int_equal(lockdown_sync(f->l), 0);
+        assert_steps("stage");
+        assert_true(f->l->loaded && !f->l->kernel_problem);
+}
+
+/* What the kernel has of it goes with the profile, and with the daemon. */
+static void test_nothing_is_left_between_steps(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        stage_anew(f, 3);
+        manager_apply_config(f->m, config_new_default(), NULL, NULL);
+        assert_steps("delete");
+        assert_null(manager_find(f->m, "staff"));
+        assert_int_equal(sd_event_run(f->m->event, 0), 0);
+}
+
+static void test_ended_between_steps(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        stage_anew(f, 3);
+        f->m = manager_free(f->m);
+        assert_steps("delete");
 }
 
 /* Whoever orders before that finds what had been in force, unless that is another plan by now. */
@@ -564,6 +652,11 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 IN_LAB(test_order),
                 IN_LAB(test_order_with_a_new_device),
+                IN_LAB(test_staged_in_steps),
+                IN_LAB(test_order_between_steps),
+                IN_LAB(test_a_step_fails),
+                IN_LAB(test_nothing_is_left_between_steps),
+                IN_LAB(test_ended_between_steps),
                 IN_LAB(test_second_lock_is_staged_with_the_table),
                 IN_LAB(test_what_is_staged_is_outdated),
                 IN_LAB(test_what_is_believed),

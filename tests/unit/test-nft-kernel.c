@@ -584,14 +584,9 @@ static double milliseconds(void)
         return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-static void test_hundred_thousand(void **state)
+static void fill_large(struct fixture *f)
 {
-        struct fixture *f = prepare(state, NULL);
-        const struct ruleset_case *c = find_case("staff");
-        double t[6];
-        char *error = NULL;
-
-        fill_input(&f->in, c);
+        fill_input(&f->in, find_case("staff"));
         /* Not adjoining, so that each is an element of its own also as a range. */
         for (uint32_t i = 0; i < 100000; i++)
                 assert_int_equal(idset_append(&f->in.subjects.uids, 10000 + 3 * i, 10000 + 3 * i), 0);
@@ -601,8 +596,17 @@ static void test_hundred_thousand(void **state)
                                  0);
         idset_normalize(&f->in.subjects.uids);
         idset_normalize(&f->in.subjects.uid_ranges);
+}
+
+static void test_hundred_thousand(void **state)
+{
+        struct fixture *f = prepare(state, NULL);
+        double t[6];
+        char *error = NULL;
+
+        fill_large(f);
         t[0] = milliseconds();
-        f->r = build_ruleset(&f->in, c, NULL, 0);
+        f->r = build_ruleset(&f->in, find_case("staff"), NULL, 0);
         t[1] = milliseconds();
         assert_done(nft_replace(f->nft, f->r, false, &error), error);
         t[2] = milliseconds();
@@ -621,16 +625,78 @@ static void test_hundred_thousand(void **state)
                 t[1] - t[0], t[2] - t[1], t[3] - t[2], t[4] - t[3], milliseconds() - t[5]);
 }
 
+/* Goes on until STEPS are done or all is. -> whether all is */
+static bool stage(struct fixture *f, struct nft_progress *at, unsigned steps)
+{
+        int r = 1;
+
+        while (r > 0 && steps-- > 0) {
+                char *error = NULL;
+
+                r = nft_stage(f->nft, f->r, at, &error);
+                assert_null(error);
+        }
+        assert_true(r >= 0);
+        return r == 0;
+}
+
+/* Whatever is there of it, it comes to the same. */
+static void test_staged_in_steps(void **state)
+{
+        struct fixture *f = prepare(state, "staff");
+        struct nft_progress small = {0}, half = {0}, whole = {0};
+        char *difference = NULL, *error = NULL;
+        double begin;
+
+        assert_true(stage(f, &small, 1));
+        assert_same(f, f->r, false);
+        f->r = ruleset_free(f->r);
+        fill_large(f);
+        f->r = build_ruleset(&f->in, find_case("staff"), NULL, 0);
+        assert_false(stage(f, &half, 16));
+        assert_int_equal(nft_verify(f->nft, f->r, false, &difference), 1);
+        assert_non_null(strstr(difference, "elements missing"));
+        free(difference);
+        assert_false(stage(f, &whole, 5));
+        begin = milliseconds();
+        assert_true(stage(f, &whole, 1000));
+        print_message("all but five steps: %.1f ms\n", milliseconds() - begin);
+        assert_same(f, f->r, false);
+        assert_done(nft_engage(f->nft, f->r, &error), error);
+        assert_same(f, f->r, true);
+        assert_false(gets_out(&f->net, (struct person){10000 + 3 * 99999, 5}, "8.8.8.8:1000/udp"));
+        assert_false(gets_out(&f->net, (struct person){100000000 + 65536 * 19999, 5}, "8.8.8.8:1000/udp"));
+        assert_true(gets_out(&f->net, (struct person){10001 + 3 * 1000, 5}, "8.8.8.8:1000/udp"));
+        /* Somebody takes it away meanwhile: that is said, and it can be begun again. */
+        half = (struct nft_progress){0};
+        assert_false(stage(f, &half, 2));
+        assert_done(nft_delete(f->nft, "staff", &error), error);
+        assert_int_equal(nft_stage(f->nft, f->r, &half, &error), -ENOENT);
+        assert_non_null(strstr(error, "lockdown-staff"));
+        free(error);
+        half = (struct nft_progress){0};
+        assert_true(stage(f, &half, 1000));
+        assert_same(f, f->r, false);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_same_as_golden_text),        TEST(test_life_of_a_table),
-                TEST(test_read_back_nothing),          TEST(test_error_names_the_object),
-                TEST(test_tampering_is_found),         TEST(test_large_sets_are_compared_once),
-                TEST(test_catch_all_is_found),         TEST(test_updates),
-                TEST(test_update_destinations),        TEST(test_update_of_another_structure),
-                TEST(test_update_of_a_tampered_table), TEST(test_ownership),
-                TEST(test_hooks_name_their_order),     TEST(test_hundred_thousand),
+                TEST(test_same_as_golden_text),
+                TEST(test_life_of_a_table),
+                TEST(test_read_back_nothing),
+                TEST(test_error_names_the_object),
+                TEST(test_tampering_is_found),
+                TEST(test_large_sets_are_compared_once),
+                TEST(test_catch_all_is_found),
+                TEST(test_updates),
+                TEST(test_update_destinations),
+                TEST(test_update_of_another_structure),
+                TEST(test_update_of_a_tampered_table),
+                TEST(test_ownership),
+                TEST(test_hooks_name_their_order),
+                TEST(test_hundred_thousand),
+                TEST(test_staged_in_steps),
         };
 
         return cmocka_run_group_tests_name("nft-kernel", tests, NULL, NULL);
