@@ -1,12 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "resolver-accounts.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-struct account_slot {
-        uint32_t hash;
-        uint32_t number; /* index + 1; 0: free */
+/* Names are kept for as long as all of it: one allocation for thousands of them. */
+#define BLOCK_SIZE ((size_t)64 << 10)
+
+struct name_block {
+        struct name_block *before;
+        size_t used, size;
+        char text[];
 };
+
+static char *keep_name(struct accounts *a, const char *name)
+{
+        size_t length = strlen(name) + 1;
+        struct name_block *block = a->names;
+
+        if (!block || block->size - block->used < length) {
+                size_t size = length < BLOCK_SIZE ? BLOCK_SIZE : length;
+
+                block = malloc(sizeof(*block) + size);
+                if (!block)
+                        return NULL;
+                *block = (struct name_block){.before = a->names, .size = size};
+                a->names = block;
+        }
+        block->used += length;
+        return memcpy(block->text + block->used - length, name, length);
+}
 
 /* FNV-1a: names often differ in the last digits only, or in all but the last. */
 static uint32_t hash_name(const char *name)
@@ -19,14 +42,14 @@ static uint32_t hash_name(const char *name)
 }
 
 /* Where the name is, or where it belongs. There is always a free slot. */
-static struct account_slot *find_slot(const struct accounts *a, const char *name, uint32_t hash)
+static uint32_t *find_slot(const struct accounts *a, const char *name, uint32_t hash)
 {
         size_t i = hash & (a->n_slots - 1);
 
-        for (; a->slots[i].number != 0; i = (i + 1) & (a->n_slots - 1)) {
-                const struct account_slot *slot = &a->slots[i];
+        for (; a->slots[i] != 0; i = (i + 1) & (a->n_slots - 1)) {
+                const struct account *account = &a->items[a->slots[i] - 1];
 
-                if (slot->hash == hash && strcmp(a->items[slot->number - 1].name, name) == 0)
+                if (account->hash == hash && strcmp(account->name, name) == 0)
                         break;
         }
         return &a->slots[i];
@@ -34,18 +57,16 @@ static struct account_slot *find_slot(const struct accounts *a, const char *name
 
 static int rehash(struct accounts *a, size_t n_slots)
 {
-        struct account_slot *slots = calloc(n_slots, sizeof(*slots));
+        uint32_t *slots = calloc(n_slots, sizeof(*slots));
 
         if (!slots)
                 return -ENOMEM;
-        for (size_t i = 0; i < a->n_slots; i++) {
-                size_t at = a->slots[i].hash & (n_slots - 1);
+        for (size_t i = 0; i < a->n; i++) {
+                size_t at = a->items[i].hash & (n_slots - 1);
 
-                if (a->slots[i].number == 0)
-                        continue;
-                while (slots[at].number != 0)
+                while (slots[at] != 0)
                         at = (at + 1) & (n_slots - 1);
-                slots[at] = a->slots[i];
+                slots[at] = (uint32_t)i + 1;
         }
         free(a->slots);
         a->slots = slots;
@@ -78,8 +99,7 @@ int accounts_reserve(struct accounts *a, size_t more)
 
 int accounts_add(struct accounts *a, const char *name, size_t *ret_index)
 {
-        uint32_t hash = hash_name(name);
-        struct account_slot *slot;
+        uint32_t hash = hash_name(name), *slot;
         char *copy;
         int r;
 
@@ -87,25 +107,25 @@ int accounts_add(struct accounts *a, const char *name, size_t *ret_index)
         if (r < 0)
                 return r;
         slot = find_slot(a, name, hash);
-        if (slot->number == 0) {
-                copy = strdup(name);
+        if (*slot == 0) {
+                copy = keep_name(a, name);
                 if (!copy)
                         return -ENOMEM;
-                a->items[a->n] = (struct account){.name = copy};
-                *slot = (struct account_slot){hash, (uint32_t)++a->n};
+                a->items[a->n] = (struct account){.name = copy, .hash = hash};
+                *slot = (uint32_t)++a->n;
         }
-        *ret_index = slot->number - 1;
+        *ret_index = *slot - 1;
         return 0;
 }
 
 size_t accounts_find(const struct accounts *a, const char *name)
 {
-        const struct account_slot *slot;
+        uint32_t number;
 
         if (a->n_slots == 0)
                 return NO_ACCOUNT;
-        slot = find_slot(a, name, hash_name(name));
-        return slot->number == 0 ? NO_ACCOUNT : slot->number - 1;
+        number = *find_slot(a, name, hash_name(name));
+        return number == 0 ? NO_ACCOUNT : number - 1;
 }
 
 size_t accounts_find_next(struct accounts *a, const char *name)
@@ -130,15 +150,19 @@ int accounts_met(struct accounts *a, size_t index, uint32_t uid)
                 a->uids = grown;
                 a->uids_capacity = capacity;
         }
-        a->uids[a->n_uids++] = (struct account_uid){uid, index};
+        a->uids[a->n_uids++] = (struct account_uid){uid, (uint32_t)index};
         a->items[index].state = ACCOUNT_FOUND;
         return 0;
 }
 
 void accounts_clear(struct accounts *a)
 {
-        for (size_t i = 0; i < a->n; i++)
-                free(a->items[i].name);
+        while (a->names) {
+                struct name_block *before = a->names->before;
+
+                free(a->names);
+                a->names = before;
+        }
         free(a->items);
         free(a->slots);
         free(a->uids);

@@ -16,21 +16,22 @@ enum account_state {
 
 struct account {
         char *name;
-        unsigned sides; /* what it is a member of: bits, for the lookups */
-        bool named;     /* by Users= or ExceptUsers=: must exist */
-        enum account_state state;
+        uint32_t hash; /* of the name */
+        uint8_t sides; /* what it is a member of: bits, for the lookups */
+        bool named;    /* by Users= or ExceptUsers=: must exist */
+        uint8_t state; /* enum account_state */
 };
 
 struct account_uid {
-        uint32_t uid;
-        size_t account;
+        uint32_t uid, account;
 };
 
 struct accounts {
         struct account *items;
         size_t n, capacity;
-        struct account_slot *slots;
-        size_t n_slots; /* a power of two */
+        struct name_block *names;
+        uint32_t *slots; /* by hash: an index + 1; 0: free */
+        size_t n_slots;  /* a power of two */
         struct account_uid *uids;
         size_t n_uids, uids_capacity; /* every uid that one of them was met under */
         size_t next;                  /* behind the one that accounts_find_next() found last */

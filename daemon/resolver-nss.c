@@ -33,7 +33,7 @@ struct lookup {
         struct subids subids;
         struct wanted_group *groups;
         size_t n_groups;
-        size_t *members; /* accounts, group by group */
+        uint32_t *members; /* accounts, group by group */
         size_t n_members, members_capacity;
         struct idset uids[_SIDE_MAX], gids[_SIDE_MAX];
         unsigned failures; /* in a row */
@@ -90,17 +90,17 @@ static int add_member(struct lookup *l, const char *name, enum side side)
         r = accounts_add(&l->accounts, name, &account);
         if (r < 0)
                 return r;
-        l->accounts.items[account].sides |= 1U << side;
+        l->accounts.items[account].sides |= (uint8_t)(1U << side);
         if (l->n_members == l->members_capacity) {
                 size_t capacity = l->members_capacity ? l->members_capacity * 2 : 64;
-                size_t *grown = reallocarray(l->members, capacity, sizeof(*grown));
+                uint32_t *grown = reallocarray(l->members, capacity, sizeof(*grown));
 
                 if (!grown)
                         return -ENOMEM;
                 l->members = grown;
                 l->members_capacity = capacity;
         }
-        l->members[l->n_members++] = account;
+        l->members[l->n_members++] = (uint32_t)account;
         return 0;
 }
 
@@ -186,7 +186,7 @@ static int add_user(struct lookup *l, const char *name, enum side side)
         r = accounts_add(&l->accounts, name, &account);
         if (r < 0)
                 return r;
-        l->accounts.items[account].sides |= 1U << side;
+        l->accounts.items[account].sides |= (uint8_t)(1U << side);
         l->accounts.items[account].named = true;
         return 0;
 }
