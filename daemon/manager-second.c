@@ -8,6 +8,9 @@
 /* What kept it from being opened may have been of the moment: memory, descriptors. */
 #define SECOND_TRIES 4
 
+/* After an order, until it is believed that no other follows it at once. */
+#define QUIET (USEC_PER_SEC / 20)
+
 /* The second lock beside the first: it holds without the first being asked, so what goes wrong with it is
  * told, but never a reason to take the first one off. */
 
@@ -125,11 +128,12 @@ static void follow_sender(struct manager *m)
         set_problem(&m->no_sender, "%s", why);
 }
 
-static int on_quiet(sd_event_source *source, void *userdata)
+static int on_quiet(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct manager *m = userdata;
 
         (void)source;
+        (void)usec;
         m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
         (void)second_lock_prepare(m->second, NULL);
         follow_sender(m);
@@ -138,10 +142,14 @@ static int on_quiet(sd_event_source *source, void *userdata)
         return 0;
 }
 
-/* The next order finds its programs loaded; this one's reply does not wait for that. */
+/* The next order finds its programs loaded; this one's reply does not wait for that. Loading takes the kernel
+ * some thirty milliseconds, and who orders several profiles comes back before: their rules are not to wait
+ * for the programs of the order after. */
 static void prepare_later(struct manager *m)
 {
-        if (!m->second_prepare && sd_event_add_defer(m->event, &m->second_prepare, on_quiet, m) >= 0)
+        m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
+        if (sd_event_add_time_relative(m->event, &m->second_prepare, CLOCK_MONOTONIC, QUIET, 1, on_quiet,
+                                       m) >= 0)
                 (void)sd_event_source_set_priority(m->second_prepare, SD_EVENT_PRIORITY_IDLE);
 }
 

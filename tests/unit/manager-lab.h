@@ -29,6 +29,7 @@ static struct {
         unsigned sender_told;  /* how often the journal was told of that */
         bool device_came;      /* and it was not told yet */
         unsigned stage_steps;  /* … and so many more, until a table is staged */
+        unsigned prepared;     /* how often the programs of the next order were loaded */
         bool second_staged;    /* a plan is ready, and good as long as the table that is staged */
 } edges;
 
@@ -260,6 +261,7 @@ int __wrap_second_lock_prepare(struct second_lock *s, char **ret_error)
 {
         (void)s;
         (void)ret_error;
+        edges.prepared++;
         return 0;
 }
 

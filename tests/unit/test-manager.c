@@ -78,6 +78,24 @@ static void test_order_with_a_new_device(void **state)
         assert_steps("forget devices, " ORDERED);
 }
 
+/* Loading the programs of the next order takes longer than the order. Who orders several does not wait for
+ * it. */
+static void test_programs_of_the_next_order(void **state)
+{
+        struct manager_fixture *f = *state;
+        const uint64_t before = clock_monotonic();
+        uint64_t at = 0;
+
+        order(f, 0);
+        assert_int_equal(edges.prepared, 0);
+        assert_true(sd_event_source_get_time(f->m->second_prepare, &at) >= 0);
+        assert_true(at >= before + 20000);
+        while (edges.prepared == 0)
+                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
+        assert_int_equal(edges.prepared, 1);
+        assert_null(f->m->second_prepare);
+}
+
 /* What the second lock has ready belongs to a table that is staged: whatever changes that, changes it. */
 static void test_second_lock_is_staged_with_the_table(void **state)
 {
@@ -652,6 +670,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 IN_LAB(test_order),
                 IN_LAB(test_order_with_a_new_device),
+                IN_LAB(test_programs_of_the_next_order),
                 IN_LAB(test_staged_in_steps),
                 IN_LAB(test_order_between_steps),
                 IN_LAB(test_a_step_fails),
