@@ -193,6 +193,7 @@ static void on_changed(void *userdata, const char *profile, const char *state)
 static int make_socket(struct bus *b, const char *runtime_dir)
 {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
+        mode_t mask;
         int fd, r = 0;
 
         if (asprintf(&b->path, "%s/lockdownd.sock", runtime_dir) < 0) {
@@ -207,9 +208,10 @@ static int make_socket(struct bus *b, const char *runtime_dir)
                 return -errno;
         /* the lock says that no other daemon lives: a socket found here is of a dead one */
         (void)unlink(b->path);
-        if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || chmod(b->path, 0666) < 0 ||
-            listen(fd, BACKLOG) < 0)
+        mask = umask(0111); /* everybody may connect */
+        if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0)
                 r = -errno;
+        (void)umask(mask);
         if (r < 0)
                 close(fd);
         return r < 0 ? r : fd;
