@@ -23,10 +23,11 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
 
         (void)source;
         (void)revents;
-        /* What the messages say is not read: it is asked anew, and may have changed again. */
+        /* What the messages say is not read: it is asked anew, and may have changed again. An error says that
+         * some were lost. */
         while (recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT | MSG_TRUNC) > 0)
                 told = true;
-        if (told || errno == ENOBUFS)
+        if (told || (errno != EAGAIN && errno != EINTR))
                 w->callback(w->userdata);
         return 0;
 }

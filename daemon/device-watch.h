@@ -14,7 +14,8 @@ typedef void (*device_changed_t)(void *userdata);
 /* CALLBACK comes through the event loop, once for what waits to be told; also when messages were lost. */
 int device_watch_new(sd_event *event, device_changed_t callback, void *userdata, struct device_watch **ret);
 /* Whether something waits to be told; whatever waits goes on waiting. True also where that is not known, as
- * it is with NULL. The kernel tells of a device before a packet can leave through it. */
+ * it is with NULL. The kernel tells of a device microseconds after it can be used, so whoever believes in
+ * false has to act when that is told. */
 bool device_watch_is_pending(const struct device_watch *w);
 struct device_watch *device_watch_free(struct device_watch *w); /* returns NULL */
 

@@ -90,7 +90,11 @@ struct lockdown {
         struct ruleset *staging; /* on its way there, as far as … */
         struct nft_progress progress;
         sd_event_source *stage_next;
-        uint64_t held_at; /* monotonic clock: both locks were in place */
+        bool staged_again;     /* it has failed once */
+        bool staging_outdated; /* what is to be there has changed since, by elements */
+        bool staging_meddled;  /* others may have changed what is there of it */
+        bool staging_repairs;  /* … and it is told when it is done */
+        uint64_t held_at;      /* monotonic clock: both locks were in place */
         /* what the table showed when it was read last, and what of that is a part of the order's total */
         uint64_t seen_packets, seen_bytes, counted_packets, counted_bytes;
         char *kernel_problem;     /* why the kernel does not hold what it should, or NULL */
@@ -205,6 +209,13 @@ const struct profile *lockdown_profile(const struct lockdown *l);
 /* Tells the bus (signal Changed) and systemd (status text), in the next turn of the loop: whoever brought it
  * about has his answer first. STATE is a constant. */
 void manager_notify(struct manager *m, const char *profile, const char *state);
+/* CALLBACK comes once, in a later turn of the loop: behind whatever waits by then with PRIORITY or before it.
+ * *SOURCE is replaced, also from within its own callback. sd-event takes what has been pending longest, and a
+ * defer source that stays enabled or is enabled again has been pending since it was made: work done in steps
+ * by such a one gives nobody a turn. Returns 0 or -errno, *SOURCE as it was. */
+int manager_next_turn(struct manager *m, sd_event_source **source, int64_t priority,
+                      sd_event_handler_t callback, void *userdata);
+#define PRIORITY_LATER (SD_EVENT_PRIORITY_NORMAL + 10) /* takes turns with callers who may not order */
 /* The answer to a NAME that is none of a profile's. */
 void manager_no_such_profile(const struct manager *m, const struct operation *op, const char *name);
 void manager_update_status(struct manager *m);
@@ -298,7 +309,8 @@ int lockdown_subjects(const struct lockdown *l, struct subjects *ret);
  * order). 0 or -errno; the sentence is in kernel_problem. A large table is staged in steps, by the event
  * loop: until that is done LOADED is NULL. */
 int lockdown_sync(struct lockdown *l);
-void lockdown_stop_staging(struct lockdown *l); /* where it is; what the kernel has of it stays */
+/* What the kernel has of it stays: another sync, or nft_delete(), is to follow. */
+void lockdown_stop_staging(struct lockdown *l);
 /* Services= as lockdown_find_units() found it. */
 int lockdown_build(const struct lockdown *l, const struct profile *p, const struct subjects *s,
                    struct ruleset **ret);

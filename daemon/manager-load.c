@@ -156,46 +156,96 @@ void lockdown_stop_staging(struct lockdown *l)
         l->staging = ruleset_free(l->staging);
 }
 
+/* Others have changed tables since it was begun. */
+static int compare_staged(struct lockdown *l, char **ret_error)
+{
+        int r = l->staging_meddled ? nft_verify(l->manager->nft, l->staging, false, ret_error) : 0;
+
+        return r > 0 ? -EBUSY : r;
+}
+
+static void staged(struct lockdown *l)
+{
+        take_loaded(l, TAKE_PTR(l->staging), false);
+        lockdown_stop_staging(l);
+        lockdown_second_stage(l);
+        if (l->staging_repairs)
+                audit(AUDIT_REPAIRED, LOG_NOTICE, NULL, NULL, "%s: the rules are as they should be again",
+                      l->name);
+        if (l->staging_outdated)
+                (void)lockdown_sync(l);
+}
+
+/* What stands in kernel_problem is tried again by the timer. */
+static void not_staged(struct lockdown *l, const char *why)
+{
+        lockdown_stop_staging(l);
+        (void)nft_delete(l->manager->nft, l->name, NULL);
+        set_problem(&l->kernel_problem, "%s", why);
+        tell_failure(l);
+}
+
 /* 1: there is more to do. */
 static int stage_more(struct lockdown *l)
 {
         _cleanup_free_ char *error = NULL;
         int r = nft_stage(l->manager->nft, l->staging, &l->progress, &error);
 
-        if (r > 0)
+        if (r == 0)
+                r = compare_staged(l, &error);
+        if (r == 0)
+                staged(l);
+        if (r >= 0)
                 return r;
-        if (r == 0) {
-                take_loaded(l, TAKE_PTR(l->staging), false);
-                lockdown_second_stage(l);
-        } else {
-                set_problem(&l->kernel_problem, "%s", error ? error : strerror(-r));
-                tell_failure(l);
+        if (l->staged_again) {
+                not_staged(l, error ? error : strerror(-r));
+                return r;
         }
-        lockdown_stop_staging(l);
-        return r;
+        /* Perhaps of the moment, or somebody took away what there was: once more, from its beginning. */
+        l->staged_again = true;
+        l->staging_meddled = false;
+        l->progress = (struct nft_progress){0};
+        return 1;
 }
 
 static int on_stage(sd_event_source *source, void *userdata)
 {
+        struct lockdown *l = userdata;
+        int r;
+
         (void)source;
-        (void)stage_more(userdata); /* what fails stands in kernel_problem, and is tried again */
+        if (l->order) { /* what is there of it is the order's to replace */
+                lockdown_stop_staging(l);
+                return 0;
+        }
+        r = stage_more(l);
+        if (r > 0 && manager_next_turn(l->manager, &l->stage_next, PRIORITY_LATER, on_stage, l) < 0)
+                while (r > 0)
+                        r = stage_more(l);
         return 0;
 }
 
-/* In turns with everything else. An order for the same people does not wait for it: it loads all of it. */
+/* NEW, whose first step is done. Others take turns with it; an order for the same people does not wait for
+ * it, but loads all of it. */
 static void stage_in_steps(struct lockdown *l, struct ruleset *new)
 {
-        int r;
-
         l->loaded = ruleset_free(l->loaded);
         l->engaged = false;
-        set_problem(&l->kernel_problem, NULL);
         l->staging = new;
-        r = sd_event_add_defer(l->manager->event, &l->stage_next, on_stage, l);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(l->stage_next, SD_EVENT_ON);
-        while (r < 0 && stage_more(l) > 0)
-                ;
+        l->staged_again = l->staging_outdated = l->staging_meddled = l->staging_repairs = false;
+        if (manager_next_turn(l->manager, &l->stage_next, PRIORITY_LATER, on_stage, l) < 0)
+                while (stage_more(l) > 0)
+                        ;
+}
+
+/* What is on its way is what is wanted, or differs from it by elements only: that is changed as soon as it is
+ * there. Whatever changes again and again would keep it from ever being done. */
+static bool is_on_its_way(struct lockdown *l, const struct ruleset *new)
+{
+        if (!l->staging || l->order || !ruleset_same_structure(l->staging, new))
+                return false;
+        l->staging_outdated = !ruleset_equal(l->staging, new);
+        return true;
 }
 
 int lockdown_sync(struct lockdown *l)
@@ -208,17 +258,20 @@ int lockdown_sync(struct lockdown *l)
         r = build_current(l, &new);
         if (r == -ENOMEM) /* perhaps one allocation's, of many */
                 r = build_current(l, &new);
-        if (r >= 0 && l->staging && !l->order && ruleset_equal(l->staging, new))
+        if (r >= 0 && is_on_its_way(l, new))
                 return 0;
-        lockdown_stop_staging(l);
         if (r < 0)
                 set_problem(&l->kernel_problem, "the rules could not be built: %s", strerror(-r));
         else
                 r = load(l, new, l->order != NULL);
         if (r < 0) {
+                if (l->staging && !l->order)
+                        (void)nft_delete(l->manager->nft, l->name, NULL);
+                lockdown_stop_staging(l);
                 tell_failure(l);
                 return r;
         }
+        lockdown_stop_staging(l);
         if (r > 0)
                 stage_in_steps(l, TAKE_PTR(new));
         else

@@ -104,19 +104,6 @@ static void history_failed(const struct operation *op, int r)
         operation_fail(op, ERROR_FAILED, "the history could not be read: %s", strerror(-r));
 }
 
-static int on_history_step(sd_event_source *source, void *userdata);
-
-/* Another source for each step: sd-event takes what has been pending longest, and a defer source that stays
- * enabled has been since it was made, so that nobody else would have a turn. Operators come before it. */
-static int arm_step(struct history_op *h)
-{
-        int r;
-
-        h->step = sd_event_source_disable_unref(h->step);
-        r = sd_event_add_defer(h->manager->event, &h->step, on_history_step, h);
-        return r < 0 ? r : sd_event_source_set_priority(h->step, SD_EVENT_PRIORITY_NORMAL + 10);
-}
-
 static int on_history_step(sd_event_source *source, void *userdata)
 {
         struct history_op *h = userdata;
@@ -124,7 +111,7 @@ static int on_history_step(sd_event_source *source, void *userdata)
 
         (void)source;
         if (r > 0) {
-                r = arm_step(h);
+                r = manager_next_turn(h->manager, &h->step, PRIORITY_LATER, on_history_step, h);
                 if (r >= 0)
                         return 0;
         } else if (r == 0)
@@ -152,7 +139,7 @@ static int begin_history(struct history_op *h)
         (void)__fsetlocking(h->f,
                             FSETLOCKING_BYCALLER); /* a lock for each piece of JSON would cost more than it */
         fputs("{\"orders\":[", h->f);
-        return arm_step(h);
+        return manager_next_turn(h->manager, &h->step, PRIORITY_LATER, on_history_step, h);
 }
 
 void manager_history(struct manager *m, manager_done_t done, void *userdata)
@@ -252,8 +239,12 @@ static int on_record_step(sd_event_source *source, void *userdata)
         int r = record_step(m);
 
         (void)source;
-        if (r <= 0)
-                end_pass(m, r);
+        if (r > 0) {
+                r = manager_next_turn(m, &m->record_step, SD_EVENT_PRIORITY_IDLE, on_record_step, m);
+                if (r >= 0)
+                        return 0;
+        }
+        end_pass(m, r);
         return 0;
 }
 
@@ -262,11 +253,7 @@ static int begin_pass(struct manager *m)
         int r = record_pass_new(m->store, &m->record_pass);
 
         m->record_removing = false;
-        if (r >= 0)
-                r = sd_event_add_defer(m->event, &m->record_step, on_record_step, m);
-        if (r >= 0)
-                r = sd_event_source_set_priority(m->record_step, SD_EVENT_PRIORITY_IDLE);
-        return r < 0 ? r : sd_event_source_set_enabled(m->record_step, SD_EVENT_ON);
+        return r < 0 ? r : manager_next_turn(m, &m->record_step, SD_EVENT_PRIORITY_IDLE, on_record_step, m);
 }
 
 static int arm(sd_event_source *source, uint64_t interval)

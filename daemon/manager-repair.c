@@ -244,9 +244,11 @@ void manager_tables_changed(struct manager *m, const struct nft_change *change)
                         repair_tables(l, "its table was removed, and what that had counted with it", change,
                                       since, true);
         }
-        for (size_t i = 0; i < m->n_lockdowns; i++)
+        for (size_t i = 0; i < m->n_lockdowns; i++) {
+                m->lockdowns[i]->staging_meddled = true; /* looked at when it is all there */
                 if (m->lockdowns[i]->loaded && m->lockdowns[i]->repaired_at != since)
                         (void)check(m->lockdowns[i], false, change, since);
+        }
 }
 
 /* ---- the second lock ---- */

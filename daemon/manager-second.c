@@ -92,9 +92,11 @@ static void keep_count(struct lockdown *l)
         l->order->refused_bytes += bytes;
 }
 
+/* 1: with the programs that were ready. */
 static int bring_into_line(struct lockdown *l, const struct second_lock_spec *spec, char **ret_error)
 {
         struct second_lock *second = l->manager->second;
+        int r;
 
         if (l->second_engaged && second_lock_update(second, spec, ret_error) >= 0)
                 return 0;
@@ -103,7 +105,8 @@ static int bring_into_line(struct lockdown *l, const struct second_lock_spec *sp
         free(*ret_error);
         *ret_error = NULL;
         keep_count(l); /* it begins at nought again */
-        return second_lock_engage(second, spec, ret_error);
+        r = second_lock_engage(second, spec, ret_error);
+        return r < 0 ? r : 1;
 }
 
 /* Does it judge who sends? Told when it is another thing than before. */
@@ -148,8 +151,8 @@ static int on_quiet(sd_event_source *source, uint64_t usec, void *userdata)
 static void prepare_later(struct manager *m)
 {
         m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
-        if (sd_event_add_time_relative(m->event, &m->second_prepare, CLOCK_MONOTONIC, QUIET, 1, on_quiet,
-                                       m) >= 0)
+        if (sd_event_add_time(m->event, &m->second_prepare, CLOCK_MONOTONIC, clock_monotonic() + QUIET, 1,
+                              on_quiet, m) >= 0)
                 (void)sd_event_source_set_priority(m->second_prepare, SD_EVENT_PRIORITY_IDLE);
 }
 
@@ -197,7 +200,8 @@ void lockdown_second_sync(struct lockdown *l)
         l->second_engaged = true;
         set_problem(&l->second_problem, NULL);
         follow_sender(l->manager);
-        prepare_later(l->manager);
+        if (r > 0 || !l->manager->second_prepare)
+                prepare_later(l->manager);
 }
 
 int lockdown_second_end(struct lockdown *l)

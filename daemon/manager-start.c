@@ -104,6 +104,7 @@ static void restore(struct lockdown *l, const struct nft_table *table, bool same
         if (!l->have_members && table && table->engaged)
                 read_back_members(l);
         if (!lockdown_knows_people(l)) {
+                lockdown_stop_staging(l); /* that was about other people */
                 /* the directory is asked next; what the kernel holds, it goes on holding */
                 set_problem(&l->kernel_problem,
                             "the list of its people is lost and the directory has not answered yet");

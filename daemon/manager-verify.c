@@ -106,12 +106,8 @@ static int on_next(sd_event_source *source, void *userdata);
 /* By way of the event loop: whoever calls may be in the middle of something. */
 static void go_on(struct manager *m)
 {
-        int r = 0;
+        int r = manager_next_turn(m, &m->verify_next, SD_EVENT_PRIORITY_NORMAL, on_next, m);
 
-        if (!m->verify_next)
-                r = sd_event_add_defer(m->event, &m->verify_next, on_next, m);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(m->verify_next, SD_EVENT_ONESHOT);
         if (r < 0)
                 audit_log(LOG_ERR, "what is in force cannot be verified: %s", strerror(-r));
 }

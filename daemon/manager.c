@@ -220,6 +220,23 @@ static int on_tell(sd_event_source *source, void *userdata)
         return 0;
 }
 
+int manager_next_turn(struct manager *m, sd_event_source **source, int64_t priority,
+                      sd_event_handler_t callback, void *userdata)
+{
+        sd_event_source *next = NULL;
+        int r = sd_event_add_defer(m->event, &next, callback, userdata);
+
+        if (r >= 0)
+                r = sd_event_source_set_priority(next, priority);
+        if (r < 0) {
+                sd_event_source_disable_unref(next);
+                return r;
+        }
+        sd_event_source_disable_unref(*source);
+        *source = next;
+        return 0;
+}
+
 static int tell_later(struct manager *m, const char *profile, const char *state)
 {
         struct change *more = reallocarray(m->changes, m->n_changes + 1, sizeof(*more));
@@ -291,9 +308,12 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 struct lockdown *l = m->lockdowns[i];
 
-                if (l->kernel_problem && lockdown_knows_people(l) && lockdown_sync(l) >= 0)
-                        audit(AUDIT_REPAIRED, LOG_NOTICE, l->order, NULL,
-                              "%s: the rules are as they should be again", l->name);
+                if (l->kernel_problem && lockdown_knows_people(l) && lockdown_sync(l) >= 0) {
+                        l->staging_repairs = l->staging;
+                        if (!l->staging)
+                                audit(AUDIT_REPAIRED, LOG_NOTICE, l->order, NULL,
+                                      "%s: the rules are as they should be again", l->name);
+                }
                 if (l->relay_problem && lockdown_knows_people(l) && lockdown_sync(l) >= 0 &&
                     !l->relay_problem)
                         audit_log(LOG_NOTICE, "%s: their DNS is relayed again", l->name);
@@ -306,7 +326,8 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *userdata
         manager_retry_saving(m);
         store_keep_spare(m->store);
         manager_ask_again(m);
-        manager_cover_devices(m);       /* also what nobody told of */
+        nft_note_devices(m->nft); /* also what nobody told of */
+        manager_cover_devices(m);
         manager_follow_clock(m, false); /* nobody tells that it is synchronized */
         return rearm(source, RETRY_INTERVAL);
 }

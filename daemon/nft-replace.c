@@ -21,7 +21,8 @@
 /* Elements of all sets together. */
 #define LARGE 1000
 
-/* Elements of one set: the kernel takes some two milliseconds for them. */
+/* Elements of one set in a step: the kernel takes some two milliseconds for them, and longer for the first
+ * step, which has as many of each set. */
 #define STAGED_AT_ONCE 4096
 
 char *nft_hold_name(const char *table)
@@ -332,7 +333,8 @@ static bool next_part(const struct ruleset *r, struct nft_progress *at, struct r
                                 return true;
                 }
                 of = at->frames ? NULL : r->frames;
-                *at = (struct nft_progress){.begun = true, .frames = true, .element = STAGED_AT_ONCE};
+                if (of)
+                        *at = (struct nft_progress){.begun = true, .frames = true, .element = STAGED_AT_ONCE};
         }
         return false;
 }

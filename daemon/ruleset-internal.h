@@ -78,9 +78,9 @@ struct rs_set {
         uint8_t *elements;
 };
 size_t rs_element_length(enum rs_set_id id); /* a key, or a pair of keys */
-/* Makes room for N elements, zeroed; they count as there. Returns 0 or -ENOMEM. */
 /* Up to MOST elements from the one with index FROM on. They stay S's. */
 struct rs_set rs_set_part(const struct rs_set *s, enum rs_set_id id, size_t from, size_t most);
+/* Makes room for N elements, zeroed; they count as there. Returns 0 or -ENOMEM. */
 int rs_set_allocate(struct rs_set *s, enum rs_set_id id, size_t n);
 void rs_set_sort(struct rs_set *s, enum rs_set_id id);
 bool rs_set_equal(const struct rs_set *a, const struct rs_set *b, enum rs_set_id id);

@@ -245,7 +245,7 @@ def test_a_large_profile_while_it_is_staged(labs):
     def add_profile():
         lab.configure(CONFIGURATION)
         lab.start()
-        checks.wait_for(lambda: _staged(lab), 60.0, "all to be staged")
+        checks.wait_for(lambda: _staged(lab), 60.0, "all to be staged", 0.2)  # root's questions come before a step
         lab.configure(CONFIGURATION + "[Profile more]\nGroups=staff\n")
         lab.do("reload")
 

@@ -103,6 +103,16 @@ void __wrap_nft_forget_devices(struct nft *n)
         step("forget devices");
 }
 
+int __wrap_nft_update(struct nft *n, const struct ruleset *old, const struct ruleset *new, char **ret_error);
+int __wrap_nft_update(struct nft *n, const struct ruleset *old, const struct ruleset *new, char **ret_error)
+{
+        (void)n;
+        (void)old;
+        (void)new;
+        step("update");
+        return refuse(edges.replace, ret_error);
+}
+
 int __wrap_nft_stage(struct nft *n, const struct ruleset *r, struct nft_progress *at, char **ret_error);
 int __wrap_nft_stage(struct nft *n, const struct ruleset *r, struct nft_progress *at, char **ret_error)
 {

@@ -4,7 +4,7 @@
  */
 
 // wrap: nft_owns_tables nft_why_no_frames nft_engage nft_replace nft_disengage
-// wrap: nft_stage nft_forget_devices device_watch_is_pending
+// wrap: nft_stage nft_update nft_forget_devices device_watch_is_pending
 // wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
 // wrap: second_lock_prepare second_lock_stage second_lock_unstage
