@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,7 +30,9 @@ DEFINE_CLEANUP(struct btf *, btf__free)
 #define PLAN_FLAGS (BPF_F_INNER_MAP | BPF_F_MMAPABLE)
 
 #define THREAD_STACK (64 * 1024)
-#define FILL_TRIES 100
+/* First without sleeping: what the thread does takes less than the shortest sleep. */
+#define FILL_YIELDS 100
+#define FILL_TRIES 200
 
 /* BITS from the beginning of struct ID to its member NAME, also inside structs and unions without a name. */
 static int member_offset(const struct btf *btf, uint32_t id, const char *name, uint32_t *bits)
@@ -327,7 +330,10 @@ int plans_fill(int plans, int plan)
                         pthread_detach(thread);
                         return 0;
                 }
-                (void)nanosleep(&moment, NULL);
+                if (i < FILL_YIELDS)
+                        (void)sched_yield();
+                else
+                        (void)nanosleep(&moment, NULL);
         }
         if (pthread_join(thread, &result) != 0)
                 return -EIO;
