@@ -185,6 +185,24 @@ def within(place, elsewhere, report, sizes, rounds):
         report.ratio("the rules / bare transaction", rules.ratio(bare), "at most 1.5")
 
 
+def in_a_row(place, report, sizes, rounds):
+    """The second of two orders: after the first the daemon gets ready for another one, which takes a while."""
+    first, second = sizes[:2]
+    alone = Sample(f"order, SecondLock=no, {second:,}", f"lockdownctl order r{second}")
+    rules = Sample("… right after another order", f"lockdownctl order p{first}; lockdownctl order r{second}")
+    both = Sample(f"order, {second:,}, right after another order", f"lockdownctl order p{first}; lockdownctl order p{second}")
+    for _ in range(rounds):
+        alone.add(ms(place.order(f"r{second}")))
+        place.lift("--all")
+        for sample, kind in ((rules, "r"), (both, "p")):
+            place.order(f"p{first}")
+            sample.add(ms(place.run(place.ctl("order", f"{kind}{second}"))))
+            place.lift("--all")
+    for sample in (alone, rules, both):
+        report.sample(sample)
+    report.ratio("the rules, right after another order / alone", rules.ratio(alone), "1")
+
+
 def ad_hoc(place, elsewhere, report, n, rounds):
     """Nothing is staged: the people are looked up first."""
     order = Sample(f"order of a group that no profile has, {n:,}", f"lockdownctl order --group g{n}")
@@ -239,5 +257,8 @@ def measure(report, sizes, rounds):
         last_packets(place, elsewhere, report, [n for n in sizes if n in (100, 100_000)], rounds)
         report.section("1c. In the daemon, until the kernel has acknowledged it (the tables of frames included)")
         within(place, elsewhere, report, sizes, rounds)
-        report.section("1d. An order that is not staged")
+        if len(sizes) > 1:
+            report.section("1d. Two orders, one right after the other (state in memory)")
+            in_a_row(in_memory, report, sizes, rounds)
+        report.section("1e. An order that is not staged")
         ad_hoc(place, elsewhere, report, max(n for n in sizes if n <= 100_000), max(3, rounds // 3))
