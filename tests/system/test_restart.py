@@ -293,8 +293,9 @@ def test_a_damaged_file_is_set_aside(own):
 def test_lists_that_a_crash_left_are_removed(own):
     """Nothing refers to them any more: not before the configuration can be read, which might."""
     own.do("order", "--user", "erin", "--name", "night")
-    own.daemon.end(signal.SIGKILL)
     lists = own.path("state/members")
+    wait_for(lambda: sorted(os.listdir(lists)) == ["contractors", "night", "staff"], PATIENCE, "the lists to be saved")
+    own.daemon.end(signal.SIGKILL)
     shutil.copy(os.path.join(lists, "night"), os.path.join(lists, "evening"))
     everything = sorted(os.listdir(lists))
     assert everything == ["contractors", "evening", "night", "staff"]
