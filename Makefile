@@ -80,7 +80,7 @@ $(B)/%.o: %.c $(B)/.flags
 	$(call say,CC    $<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
-$(BPF_OBJECTS): $(B)/%.o: %.c $(wildcard bpf/*.h)
+$(BPF_OBJECTS): $(B)/%.o: %.c $(wildcard bpf/*.[ch])
 	@mkdir -p $(@D)
 	$(call say,BPF   $<)
 	$(Q)$(BPF_CLANG) $(BPF_FLAGS) -c $< -o $@

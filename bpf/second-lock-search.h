@@ -124,12 +124,33 @@ static __noinline bool in_ranges(const struct plan *plan, enum sl_section_id sec
         return word && id <= (__u32)*word;
 }
 
+/* Items of ranges in one page, looked at one by one: COUNT of them, FEW at the most, from the one at FIRST.
+ */
+#define FEW 16
+
+static __always_inline bool in_few(void *map, __u32 page, __u32 first, __u32 count, __u32 id)
+{
+        const union sl_page *p = bpf_map_lookup_elem(map, &page);
+
+        if (!p)
+                return false;
+#pragma unroll
+        for (__u32 i = FEW; i-- > 0;) {
+                __u64 word = p->words[(first + i) % SL_PAGE_WORDS];
+
+                if (i < count && word >> 32 <= id)
+                        return id <= (__u32)word;
+        }
+        return false;
+}
+
 /* The same for sections with an index, of an id that is not outside of it. */
 static __noinline bool search_ids(const struct plan *plan, enum sl_section_id section, __u32 id)
 {
         const struct sl_index *index = &plan->header->indices[section];
         const __u64 *word;
         struct search s;
+        __u32 first;
 
         word = word_at(plan->map, index->at + ((id - index->first) >> (index->shift & 31)));
         if (!word)
@@ -137,6 +158,12 @@ static __noinline bool search_ids(const struct plan *plan, enum sl_section_id se
         s = search_for(plan, section, 1);
         s.low = (__u32)*word;
         s.high = *word >> 32;
+        /* The last one that begins before this step may reach into it. */
+        if (s.low > 0)
+                s.low--;
+        first = s.section.at + s.low;
+        if (s.high - s.low <= FEW && first % SL_PAGE_WORDS + s.high - s.low <= SL_PAGE_WORDS)
+                return in_few(s.map, 1 + first / SL_PAGE_WORDS, first % SL_PAGE_WORDS, s.high - s.low, id);
         s.key.low = (__u64)id << 32 | 0xffffffff;
         bpf_loop(32, halve_words, &s, 0);
         if (s.low == 0)

@@ -16,6 +16,7 @@
 #include <linux/tcp.h>
 #include <stdbool.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
 #define LOOPBACK_INDEX 1 /* in every network namespace */
@@ -25,7 +26,83 @@
 
 /* Whose socket is it? The helper bpf_get_socket_uid() translates to the user namespace of the socket's
  * network namespace, where somebody who made both is root; and no helper says the group. So both are read
- * where they are. */
+ * where they are.
+ *
+ * The group is that of the process that made the socket, as `meta skgid` has it; not known without a program
+ * that holds the socket, and not asked for where AT has no way to it. The kernel makes further subflows of
+ * MPTCP as root, and writes their owner on the inode alone. Root is let go whatever its group.
+ *
+ * read_owner() is global, like read_packet(): such functions are verified by themselves, once. */
+#ifdef TYPED
+/* As much of the kernel's structs as is read; libbpf puts in where it is. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct kernel_id {
+        __u32 val;
+};
+
+struct cred {
+        struct kernel_id fsgid;
+};
+
+struct file {
+        const struct cred *f_cred;
+};
+
+struct socket {
+        struct file *file;
+};
+
+struct inode {
+        struct kernel_id i_uid;
+};
+
+struct socket_alloc {
+        struct socket socket;
+        struct inode vfs_inode;
+};
+
+struct sock {
+        struct socket *sk_socket;
+        struct kernel_id sk_uid;
+};
+
+struct sk_buff {
+        struct sock *sk;
+};
+#pragma clang attribute pop
+
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
+
+__noinline int read_owner(struct __sk_buff *skb, struct owner *owner, const struct sl_offsets *at)
+{
+        const struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
+        const struct socket *socket;
+        const struct sock *sk = packet->sk;
+        const struct cred *cred;
+        const struct file *file;
+
+        if (!owner || !at || !sk)
+                return 0;
+        owner->has_uid = true;
+        owner->uid = sk->sk_uid.val;
+        if (owner->uid != 0 && at->socket_file == 0)
+                return 0;
+        socket = sk->sk_socket;
+        if (!socket)
+                return 0;
+        if (owner->uid == 0)
+                owner->uid = BPF_CORE_READ((const struct socket_alloc *)socket, vfs_inode.i_uid.val);
+        if (at->socket_file == 0 || owner->uid == 0)
+                return 0;
+        file = socket->file;
+        cred = file ? file->f_cred : NULL;
+        if (!cred)
+                return 0;
+        owner->has_gid = true;
+        owner->gid = cred->fsgid.val;
+        return 0;
+}
+#else
 static __always_inline __u64 kernel_pointer(__u64 at, __u32 offset)
 {
         __u64 value = 0;
@@ -40,8 +117,6 @@ static __always_inline bool kernel_id(__u64 at, __u32 offset, __u32 *ret)
         return at && bpf_probe_read_kernel(ret, sizeof(*ret), (void *)(at + offset)) == 0;
 }
 
-/* The group is that of the process that made the socket, as `meta skgid` has it; not known without a program
- * that holds the socket. Global, like read_packet(): such functions are verified by themselves, once. */
 __noinline int read_owner(struct __sk_buff *skb, struct owner *owner, const struct sl_offsets *at)
 {
         struct bpf_sock *pointer;
@@ -59,16 +134,15 @@ __noinline int read_owner(struct __sk_buff *skb, struct owner *owner, const stru
                 return 0;
 
         socket = kernel_pointer(sk, at->sock_socket);
-        /* The kernel makes further subflows of MPTCP as root, and writes their owner on the inode alone. */
         if (owner->uid == 0)
                 kernel_id(socket, at->socket_inode_uid, &owner->uid);
-        /* Root is let go whatever its group. */
         if (at->socket_file == 0 || owner->uid == 0)
                 return 0;
         file = kernel_pointer(socket, at->socket_file);
         owner->has_gid = kernel_id(kernel_pointer(file, at->file_cred), at->cred_fsgid, &owner->gid);
         return 0;
 }
+#endif
 
 static __always_inline __u64 ancestor_id(struct __sk_buff *skb, __u32 level)
 {

@@ -29,14 +29,15 @@ struct lock_programs {
         int room; /* a map that is in the slot of PLANS already, and has room for a plan; -1: none */
 };
 #define NO_PROGRAMS ((struct lock_programs){{-1, -1, -1, -1}, -1, -1, -1})
-/* Those that judge packets. */
-int lock_programs_load(struct lock_programs *ret);
+/* Those that judge packets. TYPED: bpf/second-lock-typed.bpf.c. */
+int lock_programs_load(bool typed, struct lock_programs *ret);
 /* Adds those that judge who sends, on the same maps. */
 int lock_programs_load_sender(struct lock_programs *p);
 void lock_programs_close(struct lock_programs *p);
 
-/* Reads the layout of this kernel's structs. -EOPNOTSUPP: it does not tell. */
-int kernel_offsets(struct sl_offsets *ret);
+/* Reads the layout of this kernel's structs, and whether it may take programs that are typed. -EOPNOTSUPP: it
+ * does not tell. */
+int kernel_offsets(struct sl_offsets *ret, bool *ret_typed);
 
 /* A new map with room for a plan. */
 int plan_map_new(size_t n_pages, int *ret_fd);
@@ -142,6 +143,7 @@ struct second_lock {
         uint64_t cgroup_id;
         char *pins; /* the directory */
         struct sl_offsets offsets;
+        bool typed;                 /* the programs that Linux 6.2 and later take */
         struct lock_programs ready; /* for the next order */
         uint8_t tags[SL_JUDGES][8];
         enum sl_judge n_judges; /* all, or those of packets only: */

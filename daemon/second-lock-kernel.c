@@ -15,13 +15,14 @@
 #include <time.h>
 #include <unistd.h>
 
-/* bpf/second-lock.bpf.c and sender-lock.bpf.c, compiled: the Makefile names the directory. */
+/* What is in bpf/, compiled: the Makefile names the directory. */
 #define INCLUDE_OBJECT(symbol, file)                                                                       \
         __asm__(".pushsection .rodata\n"                                                                   \
                 ".balign 8\n" #symbol ": .incbin \"" BPF_OBJECTS "/" file "\"\n" #symbol "_end: .byte 0\n" \
                 ".popsection\n");                                                                          \
         extern const char symbol[], symbol##_end[]
 INCLUDE_OBJECT(second_lock_object, "second-lock.bpf.o");
+INCLUDE_OBJECT(typed_object, "second-lock-typed.bpf.o");
 INCLUDE_OBJECT(sender_lock_object, "sender-lock.bpf.o");
 
 DEFINE_CLEANUP(struct bpf_object *, bpf_object__close)
@@ -67,7 +68,7 @@ static int add_offset(const struct btf *btf, const char *type, const char *membe
         return 0;
 }
 
-int kernel_offsets(struct sl_offsets *ret)
+int kernel_offsets(struct sl_offsets *ret, bool *ret_typed)
 {
         _cleanup_(btf__freep) struct btf *btf = btf__load_vmlinux_btf();
         struct sl_offsets at = {};
@@ -95,6 +96,7 @@ int kernel_offsets(struct sl_offsets *ret)
         if (r < 0 || socket != 0)
                 return -EOPNOTSUPP;
         *ret = at;
+        *ret_typed = btf__find_by_name_kind(btf, "bpf_cast_to_kern_ctx", BTF_KIND_FUNC) > 0;
         return 0;
 }
 
@@ -132,10 +134,11 @@ static int keep_judge(const struct bpf_object *o, enum sl_judge judge, struct lo
                     &p->judges[judge]);
 }
 
-int lock_programs_load(struct lock_programs *ret)
+int lock_programs_load(bool typed, struct lock_programs *ret)
 {
         _cleanup_(bpf_object__closep) struct bpf_object *o =
-                open_object(second_lock_object, second_lock_object_end);
+                typed ? open_object(typed_object, typed_object_end)
+                      : open_object(second_lock_object, second_lock_object_end);
         _cleanup_(lock_programs_close) struct lock_programs p = NO_PROGRAMS;
         int r;
 

@@ -135,9 +135,9 @@ static int open_pins(struct second_lock *s, const char *path, char **ret_error)
 /* libbpf asks the kernel once in a process what it can (BTF, functions in it, reading kernel memory by a
  * helper of its own), takes any error for "no", and makes other programs from then on, which are not taken:
  * when one of these three questions found no memory, every try of this daemon's fails. */
-static int load(struct lock_programs *ret, char **ret_error)
+static int load(bool typed, struct lock_programs *ret, char **ret_error)
 {
-        int r = lock_programs_load(ret);
+        int r = lock_programs_load(typed, ret);
 
         if (r == -EPERM || r == -EACCES) /* EACCES: the verifier's, for a helper that may not be called */
                 return lock_say(ret_error, -EPERM,
@@ -214,7 +214,7 @@ static int identify(struct second_lock *s)
 static int load_ready(struct second_lock *s, char **ret_error)
 {
         char *why = NULL;
-        int r = load(&s->ready, ret_error);
+        int r = load(s->typed, &s->ready, ret_error);
 
         if (r < 0)
                 return r;
@@ -228,6 +228,22 @@ static int load_ready(struct second_lock *s, char **ret_error)
                 return lock_say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
         }
         return 0;
+}
+
+/* The typed ones if the kernel takes them. That is decided once: what is in force is known by its programs.
+ */
+static int load_first(struct second_lock *s, char **ret_error)
+{
+        int r = load_ready(s, ret_error);
+
+        if (!s->typed || (r != -EOPNOTSUPP && r != -EPERM))
+                return r;
+        if (ret_error) {
+                free(*ret_error);
+                *ret_error = NULL;
+        }
+        s->typed = false;
+        return load_ready(s, ret_error);
 }
 
 int second_lock_prepare(struct second_lock *s, char **ret_error)
@@ -252,7 +268,7 @@ int second_lock_try_sender(struct second_lock *s)
 {
         _cleanup_(lock_programs_close) struct lock_programs p = NO_PROGRAMS;
         char *why = NULL;
-        int r = lock_programs_load(&p);
+        int r = lock_programs_load(s->typed, &p);
 
         if (r >= 0)
                 r = sender_load(&p, &why);
@@ -294,13 +310,13 @@ int second_lock_open(const char *cgroup, const char *pins, struct second_lock **
                 r = open_pins(s, pins ?: lock_pins_directory(), ret_error);
         if (r < 0)
                 return r;
-        r = kernel_offsets(&s->offsets);
+        r = kernel_offsets(&s->offsets, &s->typed);
         if (r < 0)
                 return lock_say(
                         ret_error, r,
                         "no second lock: the kernel does not describe itself (/sys/kernel/btf/vmlinux; "
                         "CONFIG_DEBUG_INFO_BTF)");
-        r = load_ready(s, ret_error);
+        r = load_first(s, ret_error);
         if (r >= 0)
                 r = try_attaching(s, ret_error);
         if (r < 0)

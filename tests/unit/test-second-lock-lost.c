@@ -3,7 +3,7 @@
  * it: in place of its programs stand copies of the one that judges what is sent, so that pins and links are
  * real ones. */
 
-// wrap: lock_programs_load_sender judge_attach judge_attach_type sender_was_asked
+// wrap: lock_programs_load lock_programs_load_sender judge_attach judge_attach_type sender_was_asked
 
 #include "../../daemon/second-lock-internal.h"
 #include "second-lock-sender.h"
@@ -15,7 +15,15 @@ struct lab lab;
 static struct {
         int load, attach; /* 0 or -errno */
         bool deaf;        /* the kernel does not ask its programs */
+        int typed;        /* 0 or -errno: of those that judge packets */
 } kernel;
+
+int __real_lock_programs_load(bool typed, struct lock_programs *ret);
+int __wrap_lock_programs_load(bool typed, struct lock_programs *ret);
+int __wrap_lock_programs_load(bool typed, struct lock_programs *ret)
+{
+        return typed && kernel.typed < 0 ? kernel.typed : __real_lock_programs_load(typed, ret);
+}
 
 int __wrap_lock_programs_load_sender(struct lock_programs *p);
 int __wrap_lock_programs_load_sender(struct lock_programs *p)
@@ -245,6 +253,52 @@ static void test_cannot_be_attached(void **state)
         assert_has_it(o, true);
 }
 
+/* What a kernel says that does not take the typed programs. Of want of memory they are tried again, not
+ * others. */
+static void test_not_typed(void **state)
+{
+        static const int refusals[] = {-EINVAL, -EACCES, -EPERM, -E2BIG};
+        struct order *o = order_of(state);
+        struct second_lock *lock = NULL;
+        char *error = NULL;
+
+        if (!o->lock->typed) {
+                print_message("skipped: this kernel takes no typed programs\n");
+                skip();
+        }
+        for (size_t i = 0; i < ELEMENTSOF(refusals); i++) {
+                kernel.typed = refusals[i];
+                open_anew(o);
+                assert_false(o->lock->typed);
+                kernel.typed = 0;
+                engage(o);
+                assert_has_it(o, true);
+                assert_int_equal(second_lock_disengage(o->lock, o->spec.name, NULL), 0);
+        }
+        kernel.typed = -ENOMEM;
+        assert_int_equal(second_lock_open(lab.cgroup, lab.pins, &lock, &error), -ENOMEM);
+        assert_string_equal(error, "no memory for the second lock");
+        free(error);
+}
+
+/* An order in force is known by its programs: others are not taken for want of something of the moment. */
+static void test_typed_for_good(void **state)
+{
+        struct order *o = order_of(state);
+
+        if (!o->lock->typed) {
+                print_message("skipped: this kernel takes no typed programs\n");
+                skip();
+        }
+        engage(o);
+        kernel.typed = -EMFILE;
+        assert_int_equal(second_lock_prepare(o->lock, NULL), -EOPNOTSUPP);
+        assert_has_it(o, true);
+        kernel.typed = 0;
+        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_has_it(o, true);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -255,6 +309,8 @@ int main(void)
                 TEST(test_never_there),
                 TEST(test_lost_later),
                 TEST(test_cannot_be_attached),
+                TEST(test_not_typed),
+                TEST(test_typed_for_good),
         };
 
         return cmocka_run_group_tests_name("second-lock-lost", tests, lab_make, lab_end);

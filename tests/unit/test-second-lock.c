@@ -97,6 +97,24 @@ static void test_many_ids(void **state)
         }
 }
 
+/* Some begin in one step of the index and reach into the next, some are at the end of a page and go on in
+ * another. */
+static void test_steps_and_pages(void **state)
+{
+        struct order *o = order_of(state);
+        struct subjects *s = &o->subjects;
+
+        for (uint32_t i = 0; i < 700; i++)
+                idset_append(&s->uids, SUBJECT + 3 * i, SUBJECT + 3 * i);
+        for (uint32_t i = 0; i < 64; i++)
+                idset_append(&s->uid_ranges, 1000000 + 1010 * i, 1000000 + 1010 * i + 999);
+        engage(o);
+        for (uint32_t i = 0; i < 2100; i++)
+                check_arrives(SUBJECT + i, OTHER, OUTSIDE4, PORT, i % 3 != 0);
+        for (uint32_t i = 0; i < 64640; i += 20)
+                check_arrives(1000000 + i, OTHER, OUTSIDE4, PORT, i % 1010 >= 1000);
+}
+
 static void test_everyone(void **state)
 {
         struct order *o = order_of(state);
@@ -485,6 +503,9 @@ static void test_network_namespace_of_a_subject(void **state)
         close(receiver);
 }
 
+#ifndef NAME
+#define NAME "second-lock"
+#endif
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -494,6 +515,7 @@ int main(void)
                 TEST(test_ranges_and_exceptions),
                 TEST(test_groups),
                 TEST(test_many_ids),
+                TEST(test_steps_and_pages),
                 TEST(test_everyone),
                 TEST(test_control_groups),
                 TEST(test_units),
@@ -506,5 +528,5 @@ int main(void)
                 TEST(test_network_namespace_of_a_subject),
         };
 
-        return cmocka_run_group_tests_name("second-lock", tests, lab_make, lab_end);
+        return cmocka_run_group_tests_name(NAME, tests, lab_make, lab_end);
 }
