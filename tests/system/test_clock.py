@@ -68,7 +68,7 @@ def test_a_clock_that_is_not_synchronized_ends_nothing(own, word):
     assert now["id"] == order["id"] and "not synchronized" in " ".join(now["warnings"]), now
     assert not quick(own, ALICE)
     # it was in force for an instant before the reboot, so it goes on for nearly all of the five seconds
-    wait_for(lambda: quick(own, ALICE), PATIENCE, "the end of what has been in force long enough")
+    checks.wait_freed(own, ALICE, PATIENCE)
     assert own.json("history")["orders"][0]["state"] == "expired"
 
 
@@ -79,7 +79,7 @@ def test_the_clock_is_synchronized_after_the_boot(own):
     own.start()
     assert own.orders()["staff"]["id"] == order["id"] and not quick(own, ALICE)
     say_synchronized(own, True)
-    wait_for(lambda: quick(own, ALICE), 60.0, "the end, by the clock that is believed now")
+    checks.wait_freed(own, ALICE, 60.0)
     assert any("the clock is synchronized" in e.get("MESSAGE", "") for e in own.entries())
 
 

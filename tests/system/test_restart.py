@@ -269,7 +269,7 @@ def test_waiting_to_be_confirmed_across_a_restart(own):
     own.daemon.end(signal.SIGKILL)
     own.start()
     assert own.orders()["staff"]["confirm_until_usec"] == before["confirm_until_usec"]
-    wait_for(lambda: quick(own, ALICE), PATIENCE, "the end of what nobody confirmed")
+    checks.wait_freed(own, ALICE, PATIENCE)
     assert time.time() > before["confirm_until_usec"] / 1e6
 
 
