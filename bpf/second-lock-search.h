@@ -124,24 +124,27 @@ static __noinline bool in_ranges(const struct plan *plan, enum sl_section_id sec
         return word && id <= (__u32)*word;
 }
 
-/* Items of ranges in one page, looked at one by one: COUNT of them, FEW at the most, from the one at FIRST.
- */
-#define FEW 16
+/* Ranges in one page, looked at one after the other: COUNT of them, FEW at the most, from the one at FIRST.
+ * Calculated, for with every jump there are more ways through the program, which the kernel goes all when it
+ * is loaded. */
+#define FEW 12
 
-static __always_inline bool in_few(void *map, __u32 page, __u32 first, __u32 count, __u32 id)
+static __always_inline bool in_few(void *map, __u32 page, __u32 first, __u64 count, __u64 id)
 {
         const union sl_page *p = bpf_map_lookup_elem(map, &page);
+        __u64 outside = 1;
 
         if (!p)
                 return false;
 #pragma unroll
-        for (__u32 i = FEW; i-- > 0;) {
-                __u64 word = p->words[(first + i) % SL_PAGE_WORDS];
+        for (__u64 i = 0; i < FEW; i++) {
+                const __u64 word = p->words[(first + i) % SL_PAGE_WORDS];
 
-                if (i < count && word >> 32 <= id)
-                        return id <= (__u32)word;
+                /* each difference is negative, its highest bit set, if … it begins behind ID, ends before it,
+                 * or is none of these ranges */
+                outside &= ((id - (word >> 32)) | ((__u32)word - id) | (count - 1 - i)) >> 63;
         }
-        return false;
+        return !outside;
 }
 
 /* The same for sections with an index, of an id that is not outside of it. */
