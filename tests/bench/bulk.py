@@ -6,6 +6,7 @@ import signal
 import time
 
 from figures import Sample
+from netlab import wait_for
 from orders import ms
 from place import FIRST_UID, Place, processor_time, program, resident
 from severing import Asking
@@ -35,19 +36,33 @@ class _Reload:
 
     def __init__(self, place, what):
         self.place = place
-        self.wall = Sample(what, "lockdownctl reload")
+        self.reply = Sample(what, "lockdownctl reload")
+        self.staged = Sample("… until they are staged", "lockdownctl reload; lockdownctl profiles, over and over")
         self.time = Sample("… the daemon's part of the processors'", "lockdownctl reload")
         self.waits = Sample("… the longest that somebody else waits", "lockdownctl status, over and over")
 
-    def run(self):
+    def _carry_out(self):
+        """It is answered after the first step of staging; the rest takes turns with who asks meanwhile."""
+        begin = time.monotonic_ns()
+        reply = self.place.run(self.place.ctl("reload"))
+        wait_for(lambda: all(p["staged"] for p in self.place.lab.json("profiles")["profiles"]), 60.0, "all to be staged", 0.02)
+        return reply, time.monotonic_ns() - begin
+
+    def run(self, asked):
+        """Asked by somebody else all the while, or left to itself."""
         self.place.settle()
+        if asked:
+            with Asking(self.place, self.waits):
+                self._carry_out()
+            return
         before = processor_time(self.place.lab.daemon.pid)
-        with Asking(self.place, self.waits):
-            self.wall.add(ms(self.place.run(self.place.ctl("reload"))))
+        reply, staged = self._carry_out()
+        self.reply.add(ms(reply))
+        self.staged.add(ms(staged))
         self.time.add(ms(processor_time(self.place.lab.daemon.pid) - before))
 
     def write(self, report):
-        for sample in (self.wall, self.time, self.waits):
+        for sample in (self.reply, self.staged, self.time, self.waits):
             report.sample(sample)
 
 
@@ -57,14 +72,16 @@ def _stage(place, report, n, rounds):
     few = _Reload(place, f"reload after three of {n:,} have gone or come")
     bare = Sample("bare transaction, both tables", f"transaction both bare {FIRST_UID} {n}")
     configured = place.configuration
-    for i in range(rounds):
+    for i in range(2 * rounds):
         place.lab.configure(configured + f"[Profile more]\nGroups=g{n}\nAllow=internal\n")
-        whole.run()
+        whole.run(asked=i % 2 == 0)
         place.lab.configure(configured)
         place.run(place.ctl("reload"))
         place.lab.edit("group", lambda text, i=i: text.replace("u3,u4,u5,", "") if i % 2 == 0 else
                        text.replace("u2,u6,", "u2,u3,u4,u5,u6,"))
-        few.run()
+        few.run(asked=i % 2 == 0)
+        if i % 2 == 0:
+            continue
         bare.add(ms(place.run([program("transaction"), "both", "bare", str(FIRST_UID), str(n)])))
         for family in ("inet", "netdev"):
             place.lab.host.check(["/usr/sbin/nft", "delete", "table", family, "bare"])
@@ -129,6 +146,7 @@ def _again(place, report, profile, before, repetitions):
         place.run(place.ctl("order", profile))
         place.run(place.ctl("lift", profile))
     place.settle()
+    time.sleep(3)
     after = _resident(place, f"… after {repetitions:,} orders")
     report.sample(after)
     report.ratio("after / before the orders", after.median / before.median, "1")
