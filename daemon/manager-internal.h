@@ -136,6 +136,7 @@ struct manager {
         struct nft *nft;
         struct nft_watch *nft_watch;     /* NULL where tables are owned */
         struct device_watch *devices;    /* NULL where frames are not judged */
+        sd_event_source *note_devices;   /* after a change */
         struct sever *sever;             /* NULL where the kernel cannot */
         sd_event_source *second_prepare; /* programs for the next order are loaded in a quiet moment */
         struct second_lock *second;      /* NULL where there is none: */

@@ -73,29 +73,36 @@ int lockdown_second_verify(struct lockdown *l, char **ret_difference)
         return r < 0 ? r : second_lock_verify(l->manager->second, &spec, ret_difference);
 }
 
+/* By the lock that goes by L's name, if there is one. */
+static struct second_lock_refused read_refused(const struct lockdown *l)
+{
+        struct second_lock_refused refused = {0};
+
+        (void)second_lock_read_refused(l->manager->second, l->name, &refused);
+        return refused;
+}
+
+static void add_refused(struct order *o, const struct second_lock_refused *refused)
+{
+        o->refused_packets += refused->sent_packets;
+        o->refused_bytes += refused->sent_bytes;
+}
+
 void lockdown_second_refused(const struct lockdown *l, uint64_t *ret_packets, uint64_t *ret_bytes)
 {
         struct second_lock_refused refused = {0};
 
         if (l->second_engaged)
-                (void)second_lock_read_refused(l->manager->second, l->name, &refused);
+                refused = read_refused(l);
         *ret_packets = refused.sent_packets;
         *ret_bytes = refused.sent_bytes;
-}
-
-static void keep_count(struct lockdown *l)
-{
-        uint64_t packets, bytes;
-
-        lockdown_second_refused(l, &packets, &bytes);
-        l->order->refused_packets += packets;
-        l->order->refused_bytes += bytes;
 }
 
 /* 1: with the programs that were ready. */
 static int bring_into_line(struct lockdown *l, const struct second_lock_spec *spec, char **ret_error)
 {
         struct second_lock *second = l->manager->second;
+        struct second_lock_refused refused;
         int r;
 
         if (l->second_engaged && second_lock_update(second, spec, ret_error) >= 0)
@@ -104,9 +111,12 @@ static int bring_into_line(struct lockdown *l, const struct second_lock_spec *sp
                 return 0;
         free(*ret_error);
         *ret_error = NULL;
-        keep_count(l); /* it begins at nought again */
+        refused = read_refused(l); /* it begins at nought again; also what another version's had refused */
         r = second_lock_engage(second, spec, ret_error);
-        return r < 0 ? r : 1;
+        if (r < 0)
+                return r;
+        add_refused(l->order, &refused);
+        return 1;
 }
 
 /* Does it judge who sends? Told when it is another thing than before. */

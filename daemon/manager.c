@@ -11,6 +11,9 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+/* A change, until the devices are noted again. */
+#define NOTE_DEVICES_AFTER (USEC_PER_SEC / 20)
+
 void set_problem(char **where, const char *format, ...)
 {
         char *text = NULL;
@@ -402,12 +405,27 @@ static void on_tables_changed(void *userdata, const struct nft_change *change)
         manager_tables_changed(userdata, change);
 }
 
+static int on_note_devices(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct manager *m = userdata;
+
+        (void)source;
+        (void)usec;
+        m->note_devices = sd_event_source_disable_unref(m->note_devices);
+        nft_note_devices(m->nft);
+        return 0;
+}
+
+/* Some devices change all the time. Where none are noted, an order lists them. */
 static void on_devices_changed(void *userdata)
 {
         struct manager *m = userdata;
 
-        nft_note_devices(m->nft);
+        nft_forget_devices(m->nft);
         manager_cover_devices(m);
+        if (!m->note_devices)
+                (void)sd_event_add_time_relative(m->event, &m->note_devices, CLOCK_MONOTONIC,
+                                                 NOTE_DEVICES_AFTER, 1, on_note_devices, m);
 }
 
 static void watch_devices(struct manager *m)
@@ -573,6 +591,7 @@ struct manager *manager_free(struct manager *m)
         free(m->second_problem);
         free(m->no_sender);
         device_watch_free(m->devices);
+        sd_event_source_disable_unref(m->note_devices);
         nft_watch_free(m->nft_watch);
         nft_close(m->nft);
         store_close(m->store);

@@ -146,6 +146,8 @@ static int load(bool typed, struct lock_programs *ret, char **ret_error)
                                 "kernel that is not locked down for confidentiality");
         if (r == -ENOMEM)
                 return lock_say(ret_error, r, "no memory for the second lock");
+        if (r == -EMFILE || r == -ENFILE || r == -EAGAIN || r == -EINTR)
+                return lock_say(ret_error, r, "the second lock could not be loaded: %s", strerror(-r));
         if (r < 0)
                 return lock_say(
                         ret_error, -EOPNOTSUPP,

@@ -248,7 +248,9 @@ def test_a_large_profile_while_it_is_staged(labs):
         checks.wait_for(lambda: _staged(lab), 60.0, "all to be staged", 0.2)  # root's questions come before a step
         lab.configure(CONFIGURATION + "[Profile more]\nGroups=staff\n")
         lab.do("reload")
+        midway.append(not _staged(lab))
 
+    midway = []
     add_profile()
     lab.daemon.end()
     assert not lab.tables()
@@ -277,3 +279,4 @@ def test_a_large_profile_while_it_is_staged(labs):
     lab.do("verify", "more")
     lab.do("lift", "more")
     assert quick(lab, last)
+    assert any(midway), "it was never seen half staged"

@@ -30,6 +30,7 @@ static struct {
         bool device_came;      /* and it was not told yet */
         unsigned stage_steps;  /* … and so many more, until a table is staged */
         unsigned prepared;     /* how often the programs of the next order were loaded */
+        bool second_there;     /* also one that is not to be taken over */
         bool second_staged;    /* a plan is ready, and good as long as the table that is staged */
 } edges;
 
@@ -298,6 +299,7 @@ int __wrap_second_lock_engage(struct second_lock *s, const struct second_lock_sp
         (void)s;
         (void)spec;
         step("second on");
+        edges.second_there |= edges.second_on >= 0;
         return refuse(edges.second_on, ret_error);
 }
 
@@ -317,6 +319,7 @@ int __wrap_second_lock_disengage(struct second_lock *s, const char *name, char *
         (void)s;
         (void)name;
         step("second off");
+        edges.second_there &= edges.second_off < 0;
         return refuse(edges.second_off, ret_error);
 }
 
@@ -325,6 +328,8 @@ int __wrap_second_lock_read_refused(struct second_lock *s, const char *name, str
 {
         (void)s;
         (void)name;
+        if (!edges.second_there)
+                return -ENOENT;
         *ret = edges.quiet ? (struct second_lock_refused){0}
                            : (struct second_lock_refused){.sent_packets = 1, .sent_bytes = 60};
         return 0;

@@ -171,12 +171,34 @@ static void test_the_record_alone_is_not_saved(void **state)
         assert_refused(f, 6);
 }
 
+/* An update: the next daemon does not take over the second lock that it finds, but puts its own in its place.
+ * That may fail at first. */
+static void test_another_version_of_the_second_lock(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        order(f, 0);
+        lockdown_collect(f->l);
+        assert_refused(f, 3);
+        f->l->second_engaged = false;
+        edges.second_on = -EIO;
+        lockdown_second_sync(f->l);
+        edges.second_on = 0;
+        lockdown_second_sync(f->l);
+        assert_refused(f, 4);
+        f->l->second_engaged = false;
+        edges.second_there = false;
+        lockdown_second_sync(f->l);
+        assert_refused(f, 4);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 IN_LAB(test_tables_go_while_the_disk_is_full),
                 IN_LAB(test_tables_go_while_nothing_can_be_read),
                 IN_LAB(test_saved_but_not_known_to_be),
+                IN_LAB(test_another_version_of_the_second_lock),
                 IN_LAB(test_the_record_is_ahead),
                 IN_LAB(test_the_record_alone_is_not_saved),
         };
