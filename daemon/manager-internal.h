@@ -393,6 +393,8 @@ void lockdown_second_refused(const struct lockdown *l, uint64_t *ret_packets, ui
 int lockdown_second_end(struct lockdown *l);
 /* Finds out whether there is one on this machine; told if not (second_problem). */
 void manager_second_open(struct manager *m);
+/* In a quiet moment, which may be long in coming: what orders to come need. */
+void manager_second_prepare(struct manager *m);
 /* Where there was none: a few times more, and then what is in force gets it. */
 void manager_second_try_again(struct manager *m);
 /* Where it lost what judges who sends, for the moment: tried again when it is due, and then what is in force

@@ -130,6 +130,7 @@ void manager_apply_config(struct manager *m, struct config *c, struct membership
         config_free(m->config);
         m->config = c;
         manager_watch_owners(m);
+        manager_second_prepare(m);
 }
 
 /* ---- reloading: read, ask the directory whether the names exist, then apply or refuse ---- */

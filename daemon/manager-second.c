@@ -141,6 +141,19 @@ static void follow_sender(struct manager *m)
         set_problem(&m->no_sender, "%s", why);
 }
 
+/* Whoever orders all profiles at once waits for none of them. */
+static size_t orders_to_come(const struct manager *m)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                n += m->lockdowns[i]->configured && !m->lockdowns[i]->order &&
+                     m->lockdowns[i]->profile->second_lock;
+        return n > 0 ? n : 1; /* of a plan that is not configured */
+}
+
+static void prepare_at(struct manager *m, uint64_t usec);
+
 static int on_quiet(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct manager *m = userdata;
@@ -148,22 +161,28 @@ static int on_quiet(sd_event_source *source, uint64_t usec, void *userdata)
         (void)source;
         (void)usec;
         m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
-        (void)second_lock_prepare(m->second, NULL);
+        if (second_lock_prepare(m->second, orders_to_come(m), NULL) > 0)
+                prepare_at(m, clock_monotonic());
         follow_sender(m);
         (void)malloc_trim(0); /* libbpf read the kernel's types for that: 10 MiB, free again, but kept by the
                                  C library */
         return 0;
 }
 
-/* The next order finds its programs loaded; this one's reply does not wait for that. Loading takes the kernel
- * some thirty milliseconds, and who orders several profiles comes back before: their rules are not to wait
- * for the programs of the order after. */
-static void prepare_later(struct manager *m)
+static void prepare_at(struct manager *m, uint64_t usec)
 {
         m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
-        if (sd_event_add_time(m->event, &m->second_prepare, CLOCK_MONOTONIC, clock_monotonic() + QUIET, 1,
-                              on_quiet, m) >= 0)
+        if (sd_event_add_time(m->event, &m->second_prepare, CLOCK_MONOTONIC, usec, 1, on_quiet, m) >= 0)
                 (void)sd_event_source_set_priority(m->second_prepare, SD_EVENT_PRIORITY_IDLE);
+}
+
+/* Orders to come find their programs loaded; this one's reply does not wait for that. Loading takes the
+ * kernel some forty milliseconds, and who orders several profiles comes back before: their rules are not to
+ * wait for the programs of the order after. */
+void manager_second_prepare(struct manager *m)
+{
+        if (m->second)
+                prepare_at(m, clock_monotonic() + QUIET);
 }
 
 /* With sessions of its people it is never the same for long. */
@@ -211,7 +230,7 @@ void lockdown_second_sync(struct lockdown *l)
         set_problem(&l->second_problem, NULL);
         follow_sender(l->manager);
         if (r > 0 || !l->manager->second_prepare)
-                prepare_later(l->manager);
+                manager_second_prepare(l->manager);
 }
 
 int lockdown_second_end(struct lockdown *l)
@@ -236,6 +255,7 @@ int lockdown_second_end(struct lockdown *l)
         }
         l->second_engaged = false;
         set_problem(&l->second_problem, NULL);
+        manager_second_prepare(l->manager); /* for when it is ordered again */
         return 0;
 }
 

@@ -138,13 +138,18 @@ int held_stage(struct held_locks *h, const char *name, int plan);
 int held_unstage(struct held_locks *h, const char *name);
 void held_clear(struct held_locks *h); /* what is pinned holds */
 
+/* With those for the next order; each takes the kernel some 300 KiB, most of it for a plan. */
+#define READY_MAX 8
+
 struct second_lock {
         int cgroup;
         uint64_t cgroup_id;
         char *pins; /* the directory */
         struct sl_offsets offsets;
-        bool typed;                 /* the programs that Linux 6.2 and later take */
-        struct lock_programs ready; /* for the next order */
+        bool typed;                                /* the programs that Linux 6.2 and later take */
+        struct lock_programs ready;                /* for the next order */
+        struct lock_programs spare[READY_MAX - 1]; /* for those behind it */
+        size_t n_spare;
         uint8_t tags[SL_JUDGES][8];
         enum sl_judge n_judges; /* all, or those of packets only: */
         char *no_sender;        /* … because */
@@ -152,6 +157,9 @@ struct second_lock {
         unsigned sender_tries;  /* that failed before it did */
         struct held_locks held;
 };
+
+/* READY is somebody's by now, or of no use. */
+void second_lock_used(struct second_lock *s);
 
 /* Where the pins are. systemd binds it to where the user that we run as finds it: the file system itself is
  * root's alone. */

@@ -21,9 +21,9 @@ struct second_lock *second_lock_close(struct second_lock *s)
         return NULL;
 }
 
-int second_lock_prepare(struct second_lock *s, char **ret_error)
+int second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error)
 {
-        (void)s, (void)ret_error;
+        (void)s, (void)wanted, (void)ret_error;
         return -EOPNOTSUPP;
 }
 

@@ -31,12 +31,19 @@ int lock_say(char **ret_sentence, int error, const char *format, ...)
         return error;
 }
 
+static void close_spares(struct second_lock *s)
+{
+        while (s->n_spare > 0)
+                lock_programs_close(&s->spare[--s->n_spare]);
+}
+
 struct second_lock *second_lock_close(struct second_lock *s)
 {
         if (!s)
                 return NULL;
         closep(&s->cgroup);
         lock_programs_close(&s->ready);
+        close_spares(s);
         held_clear(&s->held);
         free(s->no_sender);
         free(s->pins);
@@ -200,33 +207,33 @@ void give_up_sender(struct second_lock *s, int error, char *why)
         (void)lock_say(&s->no_sender, 0, "%s%s", sentence ? sentence : strerror(-error), outlook(s, error));
 }
 
-static int identify(struct second_lock *s)
+static int identify(struct second_lock *s, const struct lock_programs *p)
 {
-        struct program_identity p;
+        struct program_identity identity;
         int r = 0;
 
         for (enum sl_judge i = 0; r >= 0 && i < s->n_judges; i++) {
-                r = program_identity(s->ready.judges[i], &p);
+                r = program_identity(p->judges[i], &identity);
                 if (r >= 0)
-                        memcpy(s->tags[i], p.tag, sizeof(p.tag));
+                        memcpy(s->tags[i], identity.tag, sizeof(identity.tag));
         }
         return r;
 }
 
-static int load_ready(struct second_lock *s, char **ret_error)
+static int load_all(struct second_lock *s, struct lock_programs *ret, char **ret_error)
 {
         char *why = NULL;
-        int r = load(s->typed, &s->ready, ret_error);
+        int r = load(s->typed, ret, ret_error);
 
         if (r < 0)
                 return r;
         if (s->n_judges == SL_JUDGES)
-                r = sender_load(&s->ready, &why);
+                r = sender_load(ret, &why);
         if (r < 0)
                 give_up_sender(s, r, why);
-        r = identify(s);
+        r = identify(s, ret);
         if (r < 0) {
-                lock_programs_close(&s->ready);
+                lock_programs_close(ret);
                 return lock_say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
         }
         return 0;
@@ -236,7 +243,7 @@ static int load_ready(struct second_lock *s, char **ret_error)
  */
 static int load_first(struct second_lock *s, char **ret_error)
 {
-        int r = load_ready(s, ret_error);
+        int r = load_all(s, &s->ready, ret_error);
 
         if (!s->typed || (r != -EOPNOTSUPP && r != -EPERM))
                 return r;
@@ -245,19 +252,33 @@ static int load_first(struct second_lock *s, char **ret_error)
                 *ret_error = NULL;
         }
         s->typed = false;
-        return load_ready(s, ret_error);
+        return load_all(s, &s->ready, ret_error);
 }
 
-int second_lock_prepare(struct second_lock *s, char **ret_error)
+int second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error)
 {
+        const size_t most = wanted < READY_MAX ? wanted : READY_MAX;
+        struct lock_programs p = NO_PROGRAMS;
         int r;
 
-        if (s->ready.plans >= 0)
+        if (s->ready.plans >= 0 && s->n_spare + 1 >= most)
                 return 0;
-        r = load_ready(s, ret_error);
-        if (r >= 0)
-                lock_programs_make_room(&s->ready);
-        return r;
+        r = load_all(s, &p, ret_error);
+        if (r < 0)
+                return r;
+        lock_programs_make_room(&p);
+        if (s->ready.plans < 0)
+                s->ready = p;
+        else
+                s->spare[s->n_spare++] = p;
+        return s->n_spare + 1 < most;
+}
+
+void second_lock_used(struct second_lock *s)
+{
+        lock_programs_close(&s->ready);
+        if (s->n_spare > 0)
+                s->ready = s->spare[--s->n_spare];
 }
 
 bool second_lock_sender_lost(const struct second_lock *s)
@@ -281,11 +302,12 @@ int second_lock_try_sender(struct second_lock *s)
                 return r;
         }
         lock_programs_close(&s->ready);
+        close_spares(s); /* which lack it */
         s->ready = p;
         p = NO_PROGRAMS;
         s->n_judges = SL_JUDGES;
         s->sender_worked = true;
-        r = identify(s);
+        r = identify(s, &s->ready);
         lock_programs_make_room(&s->ready);
         return r;
 }

@@ -126,7 +126,7 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
         int r = map >= 0 ? 0 : make_plan(s, spec, &plan, ret_error);
 
         if (r >= 0)
-                r = second_lock_prepare(s, ret_error);
+                r = second_lock_prepare(s, 1, ret_error);
         if (r < 0)
                 return r;
         r = map >= 0 ? plans_fill(s->ready.plans, map) : lock_programs_put_plan(&s->ready, &plan, &map);
@@ -140,7 +140,7 @@ int second_lock_engage(struct second_lock *s, const struct second_lock_spec *spe
         if (r < 0)
                 return lock_say(ret_error, r, "the second lock of %s could not be engaged: %s", spec->name,
                                 strerror(-r));
-        lock_programs_close(&s->ready);
+        second_lock_used(s);
         return 0;
 }
 

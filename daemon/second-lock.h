@@ -52,10 +52,10 @@ struct second_lock_spec {
  * lock on this machine or in this build; -EPERM: capabilities. */
 int second_lock_open(const char *cgroup, const char *pins, struct second_lock **ret, char **ret_error);
 struct second_lock *second_lock_close(struct second_lock *s); /* returns NULL; what is engaged holds */
-/* Loads programs for the next order, unless there are some: 50 ms of the kernel's time that engaging (1-2 ms;
- * an update takes up to 16, an RCU grace period) need not wait for. Call it when an order has been answered.
- */
-int second_lock_prepare(struct second_lock *s, char **ret_error);
+/* Loads the programs for one order more, unless they are ready for WANTED, or for as many as are kept: 50 ms
+ * of the kernel's time that engaging (1-2 ms; an update takes up to 16, an RCU grace period) need not wait
+ * for. Call it when orders have been answered. 1: there are still fewer; 0; or -errno. */
+int second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error);
 
 /* Why processes of subjects can send through sockets that somebody else made, or what is no IP; NULL: they
  * cannot. It never fails the rest. Belongs to S. */

@@ -18,20 +18,22 @@ static struct {
         unsigned n;
         /* what to answer, 0 or -errno */
         int engage, replace, disengage, delete, second_on, second_off, save, save_record;
-        bool quiet;            /* nobody has tried anything */
-        bool alone;            /* nobody has a connection */
-        bool record_lands;     /* it is on disk, whatever SAVE_RECORD says */
-        uint64_t tables;       /* loaded so far: the number of the one that is there */
-        uint64_t tried;        /* how often somebody did, in that one */
-        const char *no_sender; /* why nothing judges who sends */
-        bool no_sender_ever;   /* … and that is for good */
-        bool sender_back;      /* it is not, when it is tried again */
-        unsigned sender_told;  /* how often the journal was told of that */
-        bool device_came;      /* and it was not told yet */
-        unsigned stage_steps;  /* … and so many more, until a table is staged */
-        unsigned prepared;     /* how often the programs of the next order were loaded */
-        bool second_there;     /* also one that is not to be taken over */
-        bool second_staged;    /* a plan is ready, and good as long as the table that is staged */
+        bool quiet;             /* nobody has tried anything */
+        bool alone;             /* nobody has a connection */
+        bool record_lands;      /* it is on disk, whatever SAVE_RECORD says */
+        uint64_t tables;        /* loaded so far: the number of the one that is there */
+        uint64_t tried;         /* how often somebody did, in that one */
+        const char *no_sender;  /* why nothing judges who sends */
+        bool no_sender_ever;    /* … and that is for good */
+        bool sender_back;       /* it is not, when it is tried again */
+        unsigned sender_told;   /* how often the journal was told of that */
+        bool device_came;       /* and it was not told yet */
+        unsigned stage_steps;   /* … and so many more, until a table is staged */
+        unsigned prepared;      /* how often programs of orders to come were loaded */
+        unsigned prepare_times; /* … and are to be at least */
+        size_t ready_wanted;    /* for how many orders */
+        bool second_there;      /* also one that is not to be taken over */
+        bool second_staged;     /* a plan is ready, and good as long as the table that is staged */
 } edges;
 
 __attribute__((format(printf, 1, 2))) static void step(const char *format, ...)
@@ -267,13 +269,14 @@ int __wrap_second_lock_adopt(struct second_lock *s, const char *name, char **ret
         return -ENOENT;
 }
 
-int __wrap_second_lock_prepare(struct second_lock *s, char **ret_error);
-int __wrap_second_lock_prepare(struct second_lock *s, char **ret_error)
+int __wrap_second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error);
+int __wrap_second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error)
 {
         (void)s;
         (void)ret_error;
         edges.prepared++;
-        return 0;
+        edges.ready_wanted = wanted;
+        return edges.prepared < edges.prepare_times;
 }
 
 int __wrap_second_lock_stage(struct second_lock *s, const struct second_lock_spec *spec);

@@ -78,6 +78,12 @@ static void test_order_with_a_new_device(void **state)
         assert_steps("forget devices, " ORDERED);
 }
 
+static void prepare_all(struct manager_fixture *f)
+{
+        while (f->m->second_prepare)
+                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
+}
+
 /* Loading the programs of the next order takes longer than the order. Who orders several does not wait for
  * it. */
 static void test_programs_of_the_next_order(void **state)
@@ -90,10 +96,32 @@ static void test_programs_of_the_next_order(void **state)
         assert_int_equal(edges.prepared, 0);
         assert_true(sd_event_source_get_time(f->m->second_prepare, &at) >= 0);
         assert_true(at >= before + 20000);
-        while (edges.prepared == 0)
-                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
-        assert_int_equal(edges.prepared, 1);
-        assert_null(f->m->second_prepare);
+        edges.prepare_times = 3;
+        prepare_all(f);
+        assert_int_equal(edges.prepared, 3);
+        assert_int_equal(edges.ready_wanted, 1);
+}
+
+/* Each plan that is not in force may be ordered at any moment. */
+static void test_programs_of_all_orders_to_come(void **state)
+{
+        struct manager_fixture *f = *state;
+        static const char *const names[] = {"staff", "others", "without"};
+        struct config *c = config_new_default();
+
+        c->profiles = calloc(ELEMENTSOF(names), sizeof(*c->profiles));
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                c->profiles[c->n_profiles++] = new_profile(names[i]);
+        c->profiles[2]->second_lock = false;
+        manager_apply_config(f->m, c, NULL, NULL);
+        prepare_all(f);
+        assert_int_equal(edges.ready_wanted, 2);
+        order(f, 0);
+        prepare_all(f);
+        assert_int_equal(edges.ready_wanted, 1);
+        lift(f, "staff");
+        prepare_all(f);
+        assert_int_equal(edges.ready_wanted, 2);
 }
 
 /* What the second lock has ready belongs to a table that is staged: whatever changes that, changes it. */
@@ -763,6 +791,7 @@ int main(void)
                 IN_LAB(test_order),
                 IN_LAB(test_order_with_a_new_device),
                 IN_LAB(test_programs_of_the_next_order),
+                IN_LAB(test_programs_of_all_orders_to_come),
                 IN_LAB(test_staged_in_steps),
                 IN_LAB(test_order_between_steps),
                 IN_LAB(test_turns_between_steps),

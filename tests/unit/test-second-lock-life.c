@@ -117,7 +117,7 @@ static void test_leaves_nothing_behind(void **state)
         assert_int_equal(bpf_prog_query(cgroup, BPF_CGROUP_INET_INGRESS, 0, NULL, attached, &n), 0);
         assert_int_equal(n, 0);
         assert_int_equal(count_pins(), 0);
-        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_int_equal(second_lock_prepare(o->lock, 1, NULL), 0);
         add_programs(programs, &held);
         o->lock = second_lock_close(o->lock);
         for (int i = 0; i < PATIENCE_MS && any_is_there(programs, held); i++)
@@ -439,7 +439,7 @@ static void test_staged(void **state)
         assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
         assert_int_equal(second_lock_stage(o->lock, &o->spec), 0);
         assert_passes(SUBJECT, OUTSIDE4, PORT);
-        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_int_equal(second_lock_prepare(o->lock, 1, NULL), 0);
         began = now_us();
         engage(o);
         print_message("100,000 uids engaged in %lu us as they were staged\n",

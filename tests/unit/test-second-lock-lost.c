@@ -16,12 +16,14 @@ static struct {
         int load, attach; /* 0 or -errno */
         bool deaf;        /* the kernel does not ask its programs */
         int typed;        /* 0 or -errno: of those that judge packets */
+        unsigned loads;   /* of those */
 } kernel;
 
 int __real_lock_programs_load(bool typed, struct lock_programs *ret);
 int __wrap_lock_programs_load(bool typed, struct lock_programs *ret);
 int __wrap_lock_programs_load(bool typed, struct lock_programs *ret)
 {
+        kernel.loads++;
         return typed && kernel.typed < 0 ? kernel.typed : __real_lock_programs_load(typed, ret);
 }
 
@@ -214,7 +216,7 @@ static void test_lost_later(void **state)
 
         engage(o);
         kernel.load = -EPERM;
-        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_int_equal(second_lock_prepare(o->lock, 1, NULL), 0);
         assert_says(o, "it is tried again");
         assert_has_it(o, true);
         assert_int_equal(second_lock_update(o->lock, &o->spec, NULL), 0);
@@ -225,13 +227,13 @@ static void test_lost_later(void **state)
         engage(o); /* anew */
         assert_has_it(o, false);
         kernel.load = 0;
-        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_int_equal(second_lock_prepare(o->lock, 1, NULL), 0);
         assert_true(second_lock_sender_lost(o->lock)); /* nobody has asked yet whether the kernel asks it */
         assert_int_equal(second_lock_try_sender(o->lock), 0);
         assert_null(second_lock_no_sender(o->lock));
         bring_into_line(o);
         assert_has_it(o, true);
-        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_int_equal(second_lock_prepare(o->lock, 1, NULL), 0);
         assert_null(second_lock_no_sender(o->lock));
 }
 
@@ -250,6 +252,59 @@ static void test_cannot_be_attached(void **state)
         kernel.attach = 0;
         assert_int_equal(second_lock_try_sender(o->lock), 0);
         bring_into_line(o);
+        assert_has_it(o, true);
+}
+
+static void engage_as(struct order *o, const char *name)
+{
+        o->spec.name = name;
+        engage(o);
+}
+
+/* Nobody waits for programs, as long as there are no more orders than were expected. */
+static void test_ready_for_several(void **state)
+{
+        struct order *o = order_of(state);
+        unsigned n;
+
+        kernel.loads = 0;
+        assert_int_equal(second_lock_prepare(o->lock, 3, NULL), 1);
+        assert_int_equal(second_lock_prepare(o->lock, 3, NULL), 0);
+        assert_int_equal(second_lock_prepare(o->lock, 3, NULL), 0);
+        assert_int_equal(kernel.loads, 2);
+        engage_as(o, "one");
+        engage_as(o, "two");
+        engage_as(o, "three");
+        assert_int_equal(kernel.loads, 2);
+        engage_as(o, "four");
+        assert_int_equal(kernel.loads, 3);
+        for (n = 0; second_lock_prepare(o->lock, SIZE_MAX, NULL) > 0; n++)
+                assert_true(n < READY_MAX);
+        assert_int_equal(kernel.loads, 3 + READY_MAX);
+        assert_refused(SUBJECT, OUTSIDE4, PORT);
+        for (const char *const *name = (const char *const[]){"one", "two", "three", "four", NULL}; *name;
+             name++) {
+                o->spec.name = *name;
+                assert_int_equal(second_lock_verify(o->lock, &o->spec, NULL), 0);
+                assert_int_equal(second_lock_disengage(o->lock, *name, NULL), 0);
+        }
+        assert_passes(SUBJECT, OUTSIDE4, PORT);
+}
+
+/* What was made ready without what judges who sends is not used when that is to be had again. */
+static void test_ready_without_it(void **state)
+{
+        struct order *o = order_of(state);
+
+        kernel.load = -ENOMEM;
+        open_anew(o);
+        assert_int_equal(second_lock_prepare(o->lock, 2, NULL), 0);
+        kernel.load = 0;
+        assert_int_equal(second_lock_try_sender(o->lock), 0);
+        assert_int_equal(second_lock_prepare(o->lock, 2, NULL), 0);
+        engage(o);
+        assert_has_it(o, true);
+        engage(o);
         assert_has_it(o, true);
 }
 
@@ -304,10 +359,10 @@ static void test_typed_for_good(void **state)
         require_typed(o);
         engage(o);
         kernel.typed = -EINVAL;
-        assert_int_equal(second_lock_prepare(o->lock, NULL), -EOPNOTSUPP);
+        assert_int_equal(second_lock_prepare(o->lock, 1, NULL), -EOPNOTSUPP);
         assert_has_it(o, true);
         kernel.typed = 0;
-        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_int_equal(second_lock_prepare(o->lock, 1, NULL), 0);
         assert_has_it(o, true);
 }
 
@@ -321,6 +376,8 @@ int main(void)
                 TEST(test_never_there),
                 TEST(test_lost_later),
                 TEST(test_cannot_be_attached),
+                TEST(test_ready_for_several),
+                TEST(test_ready_without_it),
                 TEST(test_not_typed),
                 TEST(test_typed_for_good),
         };

@@ -491,7 +491,7 @@ static void test_comes_back(void **state)
 
         engage(o);
         load_fails = -ENOMEM;
-        assert_int_equal(second_lock_prepare(o->lock, NULL), 0);
+        assert_int_equal(second_lock_prepare(o->lock, 1, NULL), 0);
         assert_true(second_lock_sender_lost(o->lock));
         check_passed(OTHER, SUBJECT, SUBJECT, OUTSIDE4, false);
         engage(o);
