@@ -317,8 +317,10 @@ void manager_second_try_sender(struct manager *m)
 {
         if (!m->second || !again_due(&m->sender_again))
                 return;
-        if (second_lock_try_sender(m->second) >= 0)
-                engage_all(m); /* which it may fail again */
+        if (second_lock_try_sender(m->second) >= 0) {
+                engage_all(m);             /* which it may fail again */
+                manager_second_prepare(m); /* what was ready lacks it */
+        }
         if (second_lock_sender_lost(m->second))
                 again_later(&m->sender_again);
         else
@@ -337,4 +339,5 @@ void manager_second_try_again(struct manager *m)
                 return;
         engage_all(m);
         manager_second_sort_out(m);
+        manager_second_prepare(m);
 }

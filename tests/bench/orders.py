@@ -165,6 +165,49 @@ def last_packets(place, elsewhere, report, sizes, rounds):
         report.ratio("nft -f / order", nft.ratio(order))
 
 
+# The first hook of its kind on the whole machine makes the kernel patch itself, and stop all processors for that. Where
+# any namespace has a firewall or containers, somebody else's was the first.
+HOOKS = """\
+table inet hooks {
+	chain output { type filter hook output priority 0; }
+	chain postrouting { type filter hook postrouting priority 0; }
+}
+table netdev hooks {
+	chain egress { type filter hook egress device lo priority 0; }
+}
+"""
+
+
+def among_hooks(place, elsewhere, report, n, rounds):
+    """The same where another namespace has such hooks."""
+    path = elsewhere.lab.path("hooks.nft")
+    with open(path, "w", encoding="ascii") as f:
+        f.write(HOOKS)
+    empty = Sample("an empty program, others have hooks", "empty")
+    order = Sample(f"order, {n:,}, others have hooks", f"lockdownctl order p{n}")
+    rules = Sample(f"order, SecondLock=no, {n:,}, others have hooks", f"lockdownctl order r{n}")
+    lift = Sample(f"lift, {n:,}, others have hooks", f"lockdownctl lift p{n}")
+    both, alone = (Sample(f"asked to acknowledged{what}, {n:,}, others have hooks",
+                          f"lockdownctl --json order {kind}{n}: held_after_usec", "µs")
+                   for kind, what in (("p", ""), ("r", ", SecondLock=no")))
+    elsewhere.lab.host.check([NFT, "-f", path])
+    for _ in range(rounds):
+        empty.add(ms(place.run([program("empty")])))
+        for sample, held, kind in ((order, both, "p"), (rules, alone, "r")):
+            sample.add(ms(place.order(f"{kind}{n}")))
+            lifted = place.lift(f"{kind}{n}")
+            if sample is order:
+                lift.add(ms(lifted))
+            place.settle()
+            held.add(place.lab.json("order", f"{kind}{n}")["held_after_usec"])
+            place.lift(f"{kind}{n}")
+    for family in ("inet", "netdev"):
+        elsewhere.lab.host.check([NFT, "delete", "table", family, "hooks"])
+    for sample in (empty, order, rules, lift, both, alone):
+        report.sample(sample)
+    report.ratio("order / empty program", order.ratio(empty), "at most 2")
+
+
 def within(place, elsewhere, report, sizes, rounds):
     """The daemon's own part: from being asked until nothing gets out."""
     for n in sizes:
@@ -257,6 +300,7 @@ def measure(report, sizes, rounds):
         last_packets(place, elsewhere, report, [n for n in sizes if n in (100, 100_000)], rounds)
         report.section("1c. In the daemon, until the kernel has acknowledged it (the tables of frames included)")
         within(place, elsewhere, report, sizes, rounds)
+        among_hooks(in_memory, elsewhere, report, sizes[-1], rounds)
         if len(sizes) > 1:
             report.section("1d. Two orders, one right after the other (state in memory)")
             in_a_row(in_memory, report, sizes, rounds)

@@ -773,8 +773,10 @@ static void test_who_sends_is_judged_again(void **state)
         assert_int_equal(edges.sender_told, 1);
         again->at = 1;
         edges.sender_back = true;
+        prepare_all(f);
         manager_second_try_sender(f->m);
         assert_steps("try sender, second changed");
+        assert_non_null(f->m->second_prepare); /* what was ready lacks it */
         assert_int_equal(edges.sender_told, 2);
         assert_int_equal(again->at, 0);
         edges.no_sender = "not here";
