@@ -196,19 +196,19 @@ def transfer(channel, dst, dport, rate=200_000, sport=0):
     channel.send(sport)
     while True:
         readable = select.select([channel] if error else [channel, s], [], [])[0]
-        if channel in readable:
-            channel.request()
-            retransmits = None
-            if not error:  # tcpi_total_retrans
-                retransmits = struct.unpack_from("I", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0]
-            channel.send({"received": received, "error": error, "retransmits": retransmits})
-        if s in readable and not error:
+        if s in readable and not error:  # before it tells of it
             try:
                 data = s.recv(65536)
                 received += len(data)
                 error = None if data else "EOF"
             except OSError as e:
                 error = errno.errorcode.get(e.errno, str(e.errno))
+        if channel in readable:
+            channel.request()
+            retransmits = None
+            if not error:  # tcpi_total_retrans
+                retransmits = struct.unpack_from("I", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0]
+            channel.send({"received": received, "error": error, "retransmits": retransmits})
 
 
 def hold(channel, dst, dport, kind="tcp", first=b"echo me\n"):
