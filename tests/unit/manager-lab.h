@@ -534,6 +534,9 @@ static int manager_teardown(void **state)
 static char operator[] = "oper";
 static const struct caller caller = {.uid = 2000, .pid = 1, .name = operator};
 
+/* The steps of it, where all is staged. */
+#define ORDERED "engage, second on, sever, save active, journal ordered, reply"
+
 static void order(struct manager_fixture *f, uint64_t duration)
 {
         const struct order_request request = {.profile = "staff", .time.duration = duration, .yes = true};
