@@ -138,7 +138,7 @@ struct manager {
         struct device_watch *devices;    /* NULL where frames are not judged */
         sd_event_source *note_devices;   /* after a change */
         struct sever *sever;             /* NULL where the kernel cannot */
-        sd_event_source *second_prepare; /* programs for the next order are loaded in a quiet moment */
+        sd_event_source *second_prepare; /* programs for orders to come are loaded in a quiet moment */
         struct second_lock *second;      /* NULL where there is none: */
         char *second_problem;            /* … because */
         unsigned second_tries;

@@ -236,10 +236,11 @@ void lockdown_second_sync(struct lockdown *l)
 int lockdown_second_end(struct lockdown *l)
 {
         _cleanup_free_ char *error = NULL;
-        uint64_t packets, bytes;
+        struct second_lock_refused refused = {0};
         int r;
 
-        lockdown_second_refused(l, &packets, &bytes);
+        if (l->second_engaged)
+                refused = read_refused(l);
         /* Also where it could not be opened: it may be on since an earlier daemon, and would hold on for
          * ever. */
         r = second_lock_disengage(l->manager->second, l->name, &error);
@@ -249,10 +250,8 @@ int lockdown_second_end(struct lockdown *l)
                 set_problem(&l->second_problem, "%s", error ? error : strerror(-r));
                 return r;
         }
-        if (l->order) { /* not before: where it stays, it goes on counting */
-                l->order->refused_packets += packets;
-                l->order->refused_bytes += bytes;
-        }
+        if (l->order) /* not before: where it stays, it goes on counting */
+                add_refused(l->order, &refused);
         l->second_engaged = false;
         set_problem(&l->second_problem, NULL);
         manager_second_prepare(l->manager); /* for when it is ordered again */

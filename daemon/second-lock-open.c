@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Is there a second lock on this machine? And the programs of the next order, loaded beforehand. */
+/* Is there a second lock on this machine? And the programs of orders to come, loaded beforehand. */
 #include "own.h"
 #include "second-lock-internal.h"
 

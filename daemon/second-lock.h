@@ -62,7 +62,7 @@ int second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error);
 const char *second_lock_no_sender(const struct second_lock *s);
 /* Is that so for the moment, and worth another try? Otherwise it is so as long as S is open. */
 bool second_lock_sender_lost(const struct second_lock *s);
-/* That try: 30 ms. 0: orders have it from now on, and those that are on when they are engaged anew; or
+/* That try: some 40 ms. 0: orders have it from now on, and those that are on when they are engaged anew; or
  * -errno. */
 int second_lock_try_sender(struct second_lock *s);
 

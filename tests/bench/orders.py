@@ -229,7 +229,7 @@ def within(place, elsewhere, report, sizes, rounds):
 
 
 def in_a_row(place, report, sizes, rounds):
-    """The second of two orders: after the first the daemon gets ready for another one, which takes a while."""
+    """The second of two orders: what it needs must have been made ready with what the first needed, for that takes a while."""
     first, second = sizes[:2]
     alone = Sample(f"order, SecondLock=no, {second:,}", f"lockdownctl order r{second}")
     rules = Sample("… right after another order", f"lockdownctl order p{first}; lockdownctl order r{second}")

@@ -13,7 +13,7 @@ from netlab import wait_for
 
 # Every other number, so that no two people make a range; STEP stands in transaction.c, too.
 FIRST_UID, STEP, FIRST_SUBORDINATE, APART = 200_000, 2, 4_000_000, 4096
-REST = 0.2  # in the middle of it the daemon loads the programs of the next order
+REST = 0.2  # in the middle of it the daemon loads the programs of orders to come
 SINK = "192.0.2.130"  # behind a device that throws away what it is given
 PROGRAMS = os.path.join(lab_.build_directory(), "tests/bench")
 
