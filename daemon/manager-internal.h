@@ -5,6 +5,7 @@
 /* What the files manager*.c and report.c share. */
 
 #include "audit.h"
+#include "background.h"
 #include "clock.h"
 #include "config.h"
 #include "device-watch.h"
@@ -139,8 +140,10 @@ struct manager {
         sd_event_source *note_devices;   /* after a change */
         struct sever *sever;             /* NULL where the kernel cannot */
         sd_event_source *second_prepare; /* programs for orders to come are loaded in a quiet moment */
-        struct second_lock *second;      /* NULL where there is none: */
-        char *second_problem;            /* … because */
+        struct second_lock_loading *second_loading; /* … and are on their way, NULL: none, in a thread */
+        struct background *second_loader;
+        struct second_lock *second; /* NULL where there is none: */
+        char *second_problem;       /* … because */
         unsigned second_tries;
         char *no_sender; /* why it does not judge who sends, as it was told; NULL: it does */
         struct again sender_again;
@@ -346,6 +349,7 @@ void lockdown_arm_expiry(struct lockdown *l);
 /* ---- manager-save.c ---- */
 void lockdown_save(struct lockdown *l); /* sets or clears save_problem */
 int lockdown_save_members(struct lockdown *l);
+int lockdown_keep_members(struct lockdown *l); /* … unless they stand there already */
 /* Saves that O is over, and brings its record up to UNSAVED (emptied; may be NULL). -errno: that is
  * journalled, remembered (within bounds, unless O would come back), and tried again by
  * manager_retry_saving().
@@ -395,6 +399,7 @@ int lockdown_second_end(struct lockdown *l);
 void manager_second_open(struct manager *m);
 /* In a quiet moment, which may be long in coming: what orders to come need. */
 void manager_second_prepare(struct manager *m);
+void manager_second_close(struct manager *m); /* what is engaged holds */
 /* Where there was none: a few times more, and then what is in force gets it. */
 void manager_second_try_again(struct manager *m);
 /* Where it lost what judges who sends, for the moment: tried again when it is due, and then what is in force

@@ -154,6 +154,24 @@ static size_t orders_to_come(const struct manager *m)
 
 static void prepare_at(struct manager *m, uint64_t usec);
 
+static void load(void *userdata)
+{
+        second_lock_load(((struct manager *)userdata)->second_loading);
+}
+
+static void on_loaded(void *userdata)
+{
+        struct manager *m = userdata;
+
+        m->second_loader = background_end(m->second_loader);
+        if (second_lock_load_end(m->second, TAKE_PTR(m->second_loading), orders_to_come(m), NULL) > 0 &&
+            !m->second_prepare)
+                prepare_at(m, clock_monotonic());
+        follow_sender(m);
+        (void)malloc_trim(0); /* libbpf read the kernel's types for that: 10 MiB, free again, but kept by the
+                                 C library */
+}
+
 static int on_quiet(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct manager *m = userdata;
@@ -161,11 +179,14 @@ static int on_quiet(sd_event_source *source, uint64_t usec, void *userdata)
         (void)source;
         (void)usec;
         m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
-        if (second_lock_prepare(m->second, orders_to_come(m), NULL) > 0)
-                prepare_at(m, clock_monotonic());
-        follow_sender(m);
-        (void)malloc_trim(0); /* libbpf read the kernel's types for that: 10 MiB, free again, but kept by the
-                                 C library */
+        if (m->second_loading) /* then it goes on from there */
+                return 0;
+        m->second_loading = second_lock_load_begin(m->second, orders_to_come(m));
+        if (m->second_loading &&
+            background_begin(m->event, SD_EVENT_PRIORITY_IDLE, load, on_loaded, m, &m->second_loader) < 0) {
+                load(m);
+                on_loaded(m);
+        }
         return 0;
 }
 
@@ -177,12 +198,20 @@ static void prepare_at(struct manager *m, uint64_t usec)
 }
 
 /* Orders to come find their programs loaded; this one's reply does not wait for that. Loading takes the
- * kernel some forty milliseconds, and who orders several profiles comes back before: their rules are not to
- * wait for the programs of the order after. */
+ * kernel some forty milliseconds of a processor that orders which come right behind could use. */
 void manager_second_prepare(struct manager *m)
 {
         if (m->second)
                 prepare_at(m, clock_monotonic() + QUIET);
+}
+
+void manager_second_close(struct manager *m)
+{
+        m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
+        m->second_loader = background_end(m->second_loader);
+        if (m->second_loading)
+                (void)second_lock_load_end(m->second, TAKE_PTR(m->second_loading), 0, NULL);
+        m->second = second_lock_close(m->second);
 }
 
 /* With sessions of its people it is never the same for long. */

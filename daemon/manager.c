@@ -569,7 +569,6 @@ struct manager *manager_free(struct manager *m)
                 lockdown_free(m->lockdowns[--m->n_lockdowns]);
         free(m->lockdowns);
         manager_forget_access(m);
-        sd_event_source_disable_unref(m->second_prepare);
         sd_event_source_disable_unref(m->tell);
         sd_event_source_disable_unref(m->restage);
         forget_changes(m);
@@ -587,7 +586,7 @@ struct manager *manager_free(struct manager *m)
         units_free(m->units);
         resolver_free(m->resolver);
         sever_close(m->sever);
-        second_lock_close(m->second);
+        manager_second_close(m);
         free(m->second_problem);
         free(m->no_sender);
         device_watch_free(m->devices);

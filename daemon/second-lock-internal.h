@@ -158,6 +158,9 @@ struct second_lock {
         struct held_locks held;
 };
 
+/* Loads the programs for one order more at once, unless they are ready for WANTED. As
+ * second_lock_load_end(). */
+int second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error);
 /* READY is somebody's by now, or of no use. */
 void second_lock_used(struct second_lock *s);
 

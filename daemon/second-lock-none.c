@@ -21,9 +21,21 @@ struct second_lock *second_lock_close(struct second_lock *s)
         return NULL;
 }
 
-int second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error)
+struct second_lock_loading *second_lock_load_begin(const struct second_lock *s, size_t wanted)
 {
-        (void)s, (void)wanted, (void)ret_error;
+        (void)s, (void)wanted;
+        return NULL;
+}
+
+void second_lock_load(struct second_lock_loading *l)
+{
+        (void)l;
+}
+
+int second_lock_load_end(struct second_lock *s, struct second_lock_loading *l, size_t wanted,
+                         char **ret_error)
+{
+        (void)s, (void)l, (void)wanted, (void)ret_error;
         return -EOPNOTSUPP;
 }
 

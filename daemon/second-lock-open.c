@@ -220,30 +220,70 @@ static int identify(struct second_lock *s, const struct lock_programs *p)
         return r;
 }
 
-static int load_all(struct second_lock *s, struct lock_programs *ret, char **ret_error)
-{
-        char *why = NULL;
-        int r = load(s->typed, ret, ret_error);
+/* What is to be loaded, and what came of it: nothing in it is the lock's, so it may be another thread's. */
+struct second_lock_loading {
+        bool typed, with_sender;
+        struct lock_programs programs;
+        int error, sender_error;
+        char *sentence, *sender_why;
+};
 
-        if (r < 0)
-                return r;
-        if (s->n_judges == SL_JUDGES)
-                r = sender_load(ret, &why);
-        if (r < 0)
-                give_up_sender(s, r, why);
-        r = identify(s, ret);
-        if (r < 0) {
-                lock_programs_close(ret);
-                return lock_say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
+static struct second_lock_loading loading_of(const struct second_lock *s)
+{
+        return (struct second_lock_loading){
+                .typed = s->typed, .with_sender = s->n_judges == SL_JUDGES, .programs = NO_PROGRAMS};
+}
+
+static void loading_clear(struct second_lock_loading *l)
+{
+        lock_programs_close(&l->programs);
+        free(l->sentence);
+        free(l->sender_why);
+}
+
+static void load_all(struct second_lock_loading *l)
+{
+        l->error = load(l->typed, &l->programs, &l->sentence);
+        if (l->error >= 0 && l->with_sender)
+                l->sender_error = sender_load(&l->programs, &l->sender_why);
+}
+
+/* Goes by what is known of the lock now. -ESTALE: they lack what others have by now. */
+static int take_loaded(struct second_lock *s, struct second_lock_loading *l, struct lock_programs *ret,
+                       char **ret_error)
+{
+        int r;
+
+        if (l->error < 0) {
+                if (ret_error)
+                        *ret_error = TAKE_PTR(l->sentence);
+                return l->error;
         }
+        if (s->n_judges == SL_JUDGES && !l->with_sender)
+                return -ESTALE;
+        if (s->n_judges == SL_JUDGES && l->sender_error < 0)
+                give_up_sender(s, l->sender_error, TAKE_PTR(l->sender_why));
+        r = identify(s, &l->programs);
+        if (r < 0)
+                return lock_say(ret_error, r, "cannot identify the second lock's programs: %s", strerror(-r));
+        *ret = l->programs;
+        l->programs = NO_PROGRAMS;
         return 0;
+}
+
+static int load_now(struct second_lock *s, struct lock_programs *ret, char **ret_error)
+{
+        _cleanup_(loading_clear) struct second_lock_loading l = loading_of(s);
+
+        load_all(&l);
+        return take_loaded(s, &l, ret, ret_error);
 }
 
 /* The typed ones if the kernel takes them. That is decided once: what is in force is known by its programs.
  */
 static int load_first(struct second_lock *s, char **ret_error)
 {
-        int r = load_all(s, &s->ready, ret_error);
+        int r = load_now(s, &s->ready, ret_error);
 
         if (!s->typed || (r != -EOPNOTSUPP && r != -EPERM))
                 return r;
@@ -252,26 +292,63 @@ static int load_first(struct second_lock *s, char **ret_error)
                 *ret_error = NULL;
         }
         s->typed = false;
-        return load_all(s, &s->ready, ret_error);
+        return load_now(s, &s->ready, ret_error);
+}
+
+/* ---- for orders to come ---- */
+
+static bool enough_for(const struct second_lock *s, size_t wanted)
+{
+        return s->ready.plans >= 0 && s->n_spare + 1 >= (wanted < READY_MAX ? wanted : READY_MAX);
+}
+
+struct second_lock_loading *second_lock_load_begin(const struct second_lock *s, size_t wanted)
+{
+        struct second_lock_loading *l = enough_for(s, wanted) ? NULL : malloc(sizeof(*l));
+
+        if (l)
+                *l = loading_of(s);
+        return l;
+}
+
+void second_lock_load(struct second_lock_loading *l)
+{
+        load_all(l);
+        if (l->error >= 0)
+                lock_programs_make_room(&l->programs);
+}
+
+static void put_ready(struct second_lock *s, struct lock_programs *p)
+{
+        if (s->ready.plans < 0)
+                s->ready = *p;
+        else if (s->n_spare < ELEMENTSOF(s->spare))
+                s->spare[s->n_spare++] = *p;
+        else
+                lock_programs_close(p);
+}
+
+int second_lock_load_end(struct second_lock *s, struct second_lock_loading *l, size_t wanted,
+                         char **ret_error)
+{
+        struct lock_programs p = NO_PROGRAMS;
+        int r = take_loaded(s, l, &p, ret_error);
+
+        loading_clear(l);
+        free(l);
+        if (r >= 0)
+                put_ready(s, &p);
+        return r < 0 && r != -ESTALE ? r : !enough_for(s, wanted);
 }
 
 int second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error)
 {
-        const size_t most = wanted < READY_MAX ? wanted : READY_MAX;
-        struct lock_programs p = NO_PROGRAMS;
-        int r;
+        struct second_lock_loading *l = second_lock_load_begin(s, wanted);
 
-        if (s->ready.plans >= 0 && s->n_spare + 1 >= most)
-                return 0;
-        r = load_all(s, &p, ret_error);
-        if (r < 0)
-                return r;
-        lock_programs_make_room(&p);
-        if (s->ready.plans < 0)
-                s->ready = p;
-        else
-                s->spare[s->n_spare++] = p;
-        return s->n_spare + 1 < most;
+        if (!l)
+                return enough_for(s, wanted) ? 0 : -ENOMEM;
+        second_lock_load(l);
+        return second_lock_load_end(s, l, wanted, ret_error);
 }
 
 void second_lock_used(struct second_lock *s)

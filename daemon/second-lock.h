@@ -52,10 +52,16 @@ struct second_lock_spec {
  * lock on this machine or in this build; -EPERM: capabilities. */
 int second_lock_open(const char *cgroup, const char *pins, struct second_lock **ret, char **ret_error);
 struct second_lock *second_lock_close(struct second_lock *s); /* returns NULL; what is engaged holds */
-/* Loads the programs for one order more, unless they are ready for WANTED, or for as many as are kept: 50 ms
- * of the kernel's time that engaging (1-2 ms; an update takes up to 16, an RCU grace period) need not wait
- * for. Call it when orders have been answered. 1: there are still fewer; 0; or -errno. */
-int second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error);
+/* Programs for one order more: 50 ms of the kernel's time that engaging (1-2 ms; an update takes up to 16, an
+ * RCU grace period) need not wait for. The part in the middle is what takes them, and knows nothing of the
+ * lock, so it can be another thread's. */
+struct second_lock_loading;
+/* NULL: they are ready for WANTED orders, or for as many as are kept; or no memory. */
+struct second_lock_loading *second_lock_load_begin(const struct second_lock *s, size_t wanted);
+void second_lock_load(struct second_lock_loading *l);
+/* L is gone then. 1: there are still fewer; 0; or -errno. */
+int second_lock_load_end(struct second_lock *s, struct second_lock_loading *l, size_t wanted,
+                         char **ret_error);
 
 /* Why processes of subjects can send through sockets that somebody else made, or what is no IP; NULL: they
  * cannot. It never fails the rest. Belongs to S. */

@@ -9,6 +9,8 @@
 #include "manager-internal.h"
 #include "store-lab.h"
 
+#include <semaphore.h>
+
 #define ME 1000
 #define STEPS_MAX 64
 #define STEP_SIZE 48
@@ -32,8 +34,11 @@ static struct {
         unsigned prepared;      /* how often programs of orders to come were loaded */
         unsigned prepare_times; /* … and are to be at least */
         size_t ready_wanted;    /* for how many orders */
-        bool second_there;      /* also one that is not to be taken over */
-        bool second_staged;     /* a plan is ready, and good as long as the table that is staged */
+        bool load_waits;        /* loading goes on until MAY_LOAD */
+        bool load_was_alone;    /* … which did not come */
+        sem_t may_load;
+        bool second_there;  /* also one that is not to be taken over */
+        bool second_staged; /* a plan is ready, and good as long as the table that is staged */
 } edges;
 
 __attribute__((format(printf, 1, 2))) static void step(const char *format, ...)
@@ -269,13 +274,40 @@ int __wrap_second_lock_adopt(struct second_lock *s, const char *name, char **ret
         return -ENOENT;
 }
 
-int __wrap_second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error);
-int __wrap_second_lock_prepare(struct second_lock *s, size_t wanted, char **ret_error)
+struct second_lock_loading *__wrap_second_lock_load_begin(const struct second_lock *s, size_t wanted);
+struct second_lock_loading *__wrap_second_lock_load_begin(const struct second_lock *s, size_t wanted)
+{
+        edges.ready_wanted = wanted;
+        return (struct second_lock_loading *)(uintptr_t)s;
+}
+
+static bool comes_within(sem_t *what, time_t seconds)
+{
+        struct timespec end;
+
+        (void)clock_gettime(CLOCK_REALTIME, &end);
+        end.tv_sec += seconds;
+        return sem_timedwait(what, &end) == 0;
+}
+
+void __wrap_second_lock_load(struct second_lock_loading *l);
+void __wrap_second_lock_load(struct second_lock_loading *l)
+{
+        (void)l;
+        if (edges.load_waits)
+                edges.load_was_alone = !comes_within(&edges.may_load, 5);
+        edges.prepared++;
+}
+
+int __wrap_second_lock_load_end(struct second_lock *s, struct second_lock_loading *l, size_t wanted,
+                                char **ret_error);
+int __wrap_second_lock_load_end(struct second_lock *s, struct second_lock_loading *l, size_t wanted,
+                                char **ret_error)
 {
         (void)s;
+        (void)l;
+        (void)wanted;
         (void)ret_error;
-        edges.prepared++;
-        edges.ready_wanted = wanted;
         return edges.prepared < edges.prepare_times;
 }
 

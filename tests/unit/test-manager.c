@@ -6,7 +6,7 @@
 // wrap: nft_stage nft_update nft_forget_devices device_watch_is_pending
 // wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
-// wrap: second_lock_prepare second_lock_stage second_lock_unstage
+// wrap: second_lock_load_begin second_lock_load second_lock_load_end second_lock_stage second_lock_unstage
 // wrap: second_lock_engage second_lock_update second_lock_disengage
 // wrap: second_lock_read_refused second_lock_no_sender second_lock_sender_lost second_lock_try_sender
 // wrap: second_lock_close resolver_cancel
@@ -79,7 +79,7 @@ static void test_order_with_a_new_device(void **state)
 
 static void prepare_all(struct manager_fixture *f)
 {
-        while (f->m->second_prepare)
+        while (f->m->second_prepare || f->m->second_loading)
                 assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
 }
 
@@ -99,6 +99,45 @@ static void test_programs_of_the_next_order(void **state)
         prepare_all(f);
         assert_int_equal(edges.prepared, 3);
         assert_int_equal(edges.ready_wanted, 1);
+}
+
+/* … nor does who orders while they are being loaded. */
+static void test_order_while_programs_are_loaded(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        assert_int_equal(sem_init(&edges.may_load, 0, 0), 0);
+        edges.load_waits = true;
+        manager_second_prepare(f->m);
+        while (!f->m->second_loading)
+                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
+        order(f, 0);
+        assert_steps(ORDERED);
+        assert_int_equal(edges.prepared, 0);
+        assert_int_equal(sem_post(&edges.may_load), 0);
+        assert_int_equal(sem_post(&edges.may_load), 0); /* for those of the order after */
+        prepare_all(f);
+        assert_false(edges.load_was_alone);
+        assert_int_equal(edges.prepared, 2);
+        sem_destroy(&edges.may_load);
+}
+
+/* They come to their end first. */
+static void test_end_while_programs_are_loaded(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        assert_int_equal(sem_init(&edges.may_load, 0, 0), 0);
+        edges.load_waits = true;
+        manager_second_prepare(f->m);
+        while (!f->m->second_loading)
+                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
+        assert_int_equal(sem_post(&edges.may_load), 0);
+        manager_second_close(f->m);
+        assert_int_equal(edges.prepared, 1);
+        assert_null(f->m->second_loading);
+        assert_null(f->m->second);
+        sem_destroy(&edges.may_load);
 }
 
 /* Each plan that is not in force may be ordered at any moment. */
@@ -586,6 +625,8 @@ int main(void)
                 IN_LAB(test_order_with_a_new_device),
                 IN_LAB(test_programs_of_the_next_order),
                 IN_LAB(test_programs_of_all_orders_to_come),
+                IN_LAB(test_order_while_programs_are_loaded),
+                IN_LAB(test_end_while_programs_are_loaded),
                 IN_LAB(test_second_lock_is_staged_with_the_table),
                 IN_LAB(test_what_is_staged_is_outdated),
                 IN_LAB(test_what_is_believed),

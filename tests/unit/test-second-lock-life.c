@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The second lock on the real kernel: how it is put on, changed, taken over, checked and taken off. */
 #include "../../bpf/second-lock-maps.h"
+#include "../../daemon/second-lock-internal.h"
 #include "second-lock-lab.h"
 
 #include <bpf/bpf.h>

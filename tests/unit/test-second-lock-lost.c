@@ -308,6 +308,66 @@ static void test_ready_without_it(void **state)
         assert_has_it(o, true);
 }
 
+/* … nor what is on its way then. */
+static void test_on_their_way_without_it(void **state)
+{
+        struct order *o = order_of(state);
+        struct second_lock_loading *l;
+
+        kernel.load = -ENOMEM;
+        open_anew(o);
+        l = second_lock_load_begin(o->lock, 2);
+        assert_non_null(l);
+        second_lock_load(l);
+        kernel.load = 0;
+        assert_int_equal(second_lock_try_sender(o->lock), 0);
+        assert_int_equal(second_lock_load_end(o->lock, l, 2, NULL), 1);
+        assert_int_equal(o->lock->n_spare, 0);
+        assert_null(second_lock_no_sender(o->lock));
+        assert_int_equal(second_lock_prepare(o->lock, 2, NULL), 0);
+        engage(o);
+        assert_has_it(o, true);
+        engage(o);
+        assert_has_it(o, true);
+}
+
+/* What was on its way with it serves without. */
+static void test_on_their_way_with_it(void **state)
+{
+        struct order *o = order_of(state);
+        struct second_lock_loading *l = second_lock_load_begin(o->lock, 2);
+
+        assert_non_null(l);
+        second_lock_load(l);
+        kernel.attach = -E2BIG;
+        engage(o);
+        assert_has_it(o, false);
+        assert_int_equal(second_lock_load_end(o->lock, l, 1, NULL), 0);
+        kernel.loads = 0;
+        engage(o);
+        assert_has_it(o, false);
+        assert_int_equal(kernel.loads, 0);
+        assert_int_equal(second_lock_disengage(o->lock, o->spec.name, NULL), 0);
+        assert_passes(SUBJECT, OUTSIDE4, PORT);
+}
+
+/* There may be as many as are kept by the time that they come. */
+static void test_on_their_way_and_not_needed(void **state)
+{
+        struct order *o = order_of(state);
+        struct second_lock_loading *l = second_lock_load_begin(o->lock, SIZE_MAX);
+
+        assert_non_null(l);
+        assert_int_equal(o->lock->n_spare, 0);
+        second_lock_load(l);
+        while (second_lock_prepare(o->lock, SIZE_MAX, NULL) > 0)
+                ;
+        assert_int_equal(o->lock->n_spare, READY_MAX - 1);
+        assert_int_equal(second_lock_load_end(o->lock, l, SIZE_MAX, NULL), 0);
+        assert_int_equal(o->lock->n_spare, READY_MAX - 1);
+        assert_null(second_lock_load_begin(o->lock, SIZE_MAX));
+}
+
 /* Where the kernel should take the typed programs, it does. */
 static void require_typed(const struct order *o)
 {
@@ -378,6 +438,9 @@ int main(void)
                 TEST(test_cannot_be_attached),
                 TEST(test_ready_for_several),
                 TEST(test_ready_without_it),
+                TEST(test_on_their_way_without_it),
+                TEST(test_on_their_way_with_it),
+                TEST(test_on_their_way_and_not_needed),
                 TEST(test_not_typed),
                 TEST(test_typed_for_good),
         };
