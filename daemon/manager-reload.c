@@ -73,10 +73,10 @@ static void take_members(struct lockdown *l, struct membership *members)
 {
         if (!members || members->as_of == 0)
                 return;
+        l->members_saved = l->members_saved && subjects_equal(&l->members.subjects, &members->subjects);
         membership_clear(&l->members);
         l->members = *members;
         *members = (struct membership){0};
-        l->members_saved = false;
         l->have_members = true;
         l->from_disk = false;
         set_problem(&l->members_problem, NULL);
@@ -115,7 +115,7 @@ static void apply_profile(struct manager *m, const struct profile *p, struct mem
                         lockdown_spare_caller(l, m->reload->caller.pid);
                 lockdown_end_sessions(l);
         } else
-                (void)lockdown_save_members(l);
+                (void)lockdown_keep_members(l);
 }
 
 void manager_apply_config(struct manager *m, struct config *c, struct membership *members,

@@ -32,11 +32,13 @@ int lockdown_save_members(struct lockdown *l)
         return r;
 }
 
-/* The people are on disk since they were staged, as a rule: a hundred thousand of them take longer to write
- * than the whole order. */
-static bool members_stand_on_disk(const struct lockdown *l)
+/* They are there since they were staged, as a rule: a hundred thousand of them take longer to write than a
+ * whole order. */
+int lockdown_keep_members(struct lockdown *l)
 {
-        return l->members_saved && store_has_membership(l->manager->store, l->name);
+        if (l->members_saved && store_has_membership(l->manager->store, l->name))
+                return 0;
+        return lockdown_save_members(l);
 }
 
 /* Nothing is removed from the record to make room, but what is due. */
@@ -52,7 +54,7 @@ static const char *about_room(int r)
 static int save_in_force(struct lockdown *l)
 {
         struct manager *m = l->manager;
-        const int people = l->have_members && !members_stand_on_disk(l) ? lockdown_save_members(l) : 0;
+        const int people = l->have_members ? lockdown_keep_members(l) : 0;
         struct now now;
         int r;
 

@@ -7,7 +7,7 @@
 // wrap: nft_stage nft_update nft_forget_devices device_watch_is_pending
 // wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
-// wrap: second_lock_prepare second_lock_stage second_lock_unstage
+// wrap: second_lock_load_begin second_lock_load second_lock_load_end second_lock_stage second_lock_unstage
 // wrap: second_lock_engage second_lock_update second_lock_disengage
 // wrap: second_lock_read_refused second_lock_no_sender second_lock_sender_lost second_lock_try_sender
 // wrap: second_lock_close resolver_cancel
@@ -15,6 +15,8 @@
 // wrap: nft_list resolver_resolve sever_owner_uids store_load_orders mkdirat
 
 #include "manager-lab.h"
+
+#include <sys/stat.h>
 
 #define HOUR (60 * USEC_PER_MINUTE)
 
@@ -516,6 +518,51 @@ static void test_lists_are_swept(void **state)
         assert_true(store_has_membership(m->store, "staff"));
 }
 
+/* A reload that finds this one alone. */
+static void reload(struct manager_fixture *f, uint32_t uid)
+{
+        struct config *c = config_new_default();
+        struct membership people = {.as_of = 2};
+
+        assert_non_null(c);
+        c->profiles = calloc(1, sizeof(*c->profiles));
+        assert_non_null(c->profiles);
+        c->profiles[c->n_profiles++] = new_profile("staff");
+        assert_int_equal(idset_append(&people.subjects.uids, uid, uid), 0);
+        idset_normalize(&people.subjects.uids);
+        manager_apply_config(f->m, c, &people, NULL);
+        assert_int_equal(f->l->members.as_of, 2);
+        membership_clear(&people);
+}
+
+static ino_t list_on_disk(const struct manager_fixture *f)
+{
+        char path[PATH_MAX];
+        struct stat st;
+
+        (void)snprintf(path, sizeof(path), "%s/members/staff", f->disk.dir);
+        assert_int_equal(stat(path, &st), 0);
+        return st.st_ino;
+}
+
+/* A large list takes longer to write than all the rest of a reload. */
+static void test_lists_are_written_when_they_change(void **state)
+{
+        struct manager_fixture *f = *state;
+        ino_t before = list_on_disk(f);
+        _cleanup_membership_ struct membership found = {0};
+
+        reload(f, ME);
+        assert_int_equal(list_on_disk(f), before);
+        reload(f, ME + 1);
+        assert_int_not_equal(list_on_disk(f), before);
+        assert_int_equal(store_load_membership(f->m->store, "staff", &found, NULL), 0);
+        assert_true(idset_contains(&found.subjects.uids, ME + 1));
+        assert_int_equal(store_drop_membership(f->m->store, "staff"), 0);
+        reload(f, ME + 1);
+        assert_true(list_on_disk(f) > 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -536,6 +583,7 @@ int main(void)
                 IN_LAB(test_ends_are_kept_within_bounds),
                 IN_LAB(test_ends_without_a_state_directory),
                 IN_LAB(test_lists_are_swept),
+                IN_LAB(test_lists_are_written_when_they_change),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
