@@ -163,6 +163,8 @@ struct manager {
         sd_event_source *verify_next;
         sd_event_source *sever_later;       /* what came up through a hole */
         struct verification *verifications; /* the first is under way, the others wait */
+        struct nft_reading *reading;        /* … for what a thread reads; NULL: it does not */
+        struct background *reader;
         uint64_t trial_turn;
         sd_event_source *seen_timer; /* NULL: nobody is looked for */
         struct idset seen;           /* owners of sockets so far, while it runs */
@@ -266,9 +268,11 @@ void manager_forget_access(struct manager *m);    /* for good */
 /* ---- manager-repair.c ---- */
 /* Somebody changed tables of ours: what is in force and differs is put right. */
 void manager_tables_changed(struct manager *m, const struct nft_change *change);
-/* Compares, and puts right what differs; WHOLE: also what nobody else can have changed. Return whether
- * anything had to be repaired. */
-bool lockdown_check_tables(struct lockdown *l, bool whole);
+/* What comparing would have to read that is large; NULL: nothing, or no memory. */
+struct nft_reading *lockdown_new_reading(struct lockdown *l, bool whole);
+/* Compares, and puts right what differs; WHOLE: also what nobody else can have changed. READING, if not NULL,
+ * is current. Return whether anything had to be repaired. */
+bool lockdown_check_tables(struct lockdown *l, bool whole, const struct nft_reading *reading);
 bool lockdown_check_second(struct lockdown *l);
 /* Journals changes by others that were not journalled one by one: of L, or of those for whom it is time. */
 void lockdown_tell_tampering(struct lockdown *l);

@@ -125,9 +125,27 @@ static void sever_later(struct lockdown *l)
 
 /* ---- the tables ---- */
 
-/* Does the kernel hold what it should? WHOLE: not even what nobody can have changed is believed. 0: yes; 1:
- * no, and RET_DIFFERENCE says where (the caller frees); -errno: it could not be read. */
-static int compare_tables(struct lockdown *l, bool whole, char **ret_difference)
+/* WHOLE: not even what nobody can have changed is believed. */
+static void choose_what_to_compare(struct lockdown *l, bool whole)
+{
+        if (whole)
+                ruleset_set_compared(l->loaded, false);
+        else if (ruleset_n_members(l->loaded) > HUGE)
+                ruleset_set_compared(l->loaded, true);
+}
+
+struct nft_reading *lockdown_new_reading(struct lockdown *l, bool whole)
+{
+        if (!l->loaded || !lockdown_knows_people(l))
+                return NULL;
+        choose_what_to_compare(l, whole);
+        return nft_reading_new(l->manager->nft, l->loaded);
+}
+
+/* Does the kernel hold what it should? READING may be NULL. 0: yes; 1: no, and RET_DIFFERENCE says where (the
+ * caller frees); -errno: it could not be read. */
+static int compare_tables(struct lockdown *l, bool whole, const struct nft_reading *reading,
+                          char **ret_difference)
 {
         int r;
 
@@ -138,11 +156,8 @@ static int compare_tables(struct lockdown *l, bool whole, char **ret_difference)
         /* A device that came this very moment is no difference. */
         if (l->engaged)
                 (void)nft_cover_devices(l->manager->nft, l->loaded, NULL);
-        if (whole)
-                ruleset_set_compared(l->loaded, false);
-        else if (ruleset_n_members(l->loaded) > HUGE)
-                ruleset_set_compared(l->loaded, true);
-        r = nft_verify(l->manager->nft, l->loaded, l->order != NULL, ret_difference);
+        choose_what_to_compare(l, whole);
+        r = nft_verify_read(l->manager->nft, l->loaded, l->order != NULL, reading, ret_difference);
         ruleset_set_compared(l->loaded, r == 0);
         return r;
 }
@@ -202,7 +217,8 @@ static void repair_tables(struct lockdown *l, const char *difference, const stru
         note(l, by, difference, closed_at - since);
 }
 
-static bool check(struct lockdown *l, bool whole, const struct nft_change *by, uint64_t since)
+static bool check(struct lockdown *l, bool whole, const struct nft_reading *reading,
+                  const struct nft_change *by, uint64_t since)
 {
         _cleanup_free_ char *difference = NULL;
         int r;
@@ -210,16 +226,16 @@ static bool check(struct lockdown *l, bool whole, const struct nft_change *by, u
         /* Nobody knows yet whom it is about: what the kernel holds, it goes on holding. */
         if (!lockdown_knows_people(l))
                 return false;
-        r = compare_tables(l, whole, &difference);
+        r = compare_tables(l, whole, reading, &difference);
         if (r == 0)
                 return false;
         repair_tables(l, difference ? difference : strerror(-r), by, since, false);
         return true;
 }
 
-bool lockdown_check_tables(struct lockdown *l, bool whole)
+bool lockdown_check_tables(struct lockdown *l, bool whole, const struct nft_reading *reading)
 {
-        return check(l, whole, NULL, boottime());
+        return check(l, whole, reading, NULL, boottime());
 }
 
 static bool was_removed(const struct lockdown *l, const struct words *removed)
@@ -247,7 +263,7 @@ void manager_tables_changed(struct manager *m, const struct nft_change *change)
         for (size_t i = 0; i < m->n_lockdowns; i++) {
                 m->lockdowns[i]->staging_meddled = true; /* looked at when it is all there */
                 if (m->lockdowns[i]->loaded && m->lockdowns[i]->repaired_at != since)
-                        (void)check(m->lockdowns[i], false, change, since);
+                        (void)check(m->lockdowns[i], false, NULL, change, since);
         }
 }
 

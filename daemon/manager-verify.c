@@ -14,6 +14,7 @@
 
 #define VERIFY_INTERVAL USEC_PER_MINUTE
 #define VERIFY_SOON USEC_PER_SEC
+#define READINGS 3
 
 const char *lockdown_trouble(const struct lockdown *l)
 {
@@ -44,9 +45,9 @@ static void note_outcome(struct lockdown *l)
 
 /* Reads both locks back; WHOLE: also what nobody can have changed. Returns whether anything had to be
  * repaired. */
-static bool compare(struct lockdown *l, bool whole)
+static bool compare(struct lockdown *l, bool whole, const struct nft_reading *reading)
 {
-        bool repaired = lockdown_check_tables(l, whole);
+        bool repaired = lockdown_check_tables(l, whole, reading);
 
         if (l->second_problem && !l->kernel_problem)
                 lockdown_second_sync(l); /* perhaps it can be put right by now */
@@ -75,6 +76,7 @@ struct verification {
         char *only;          /* profile, or NULL: all */
         char *current;       /* … that is being looked at, or was last */
         bool was_wrong, repaired, again;
+        unsigned readings; /* begun */
         json_t *verdicts;
         bool unanswerable; /* one is missing, for want of memory */
         struct verification *next;
@@ -153,17 +155,68 @@ static void on_tried(void *userdata, struct lockdown *l, enum trial_verdict outc
         conclude(v, l);
 }
 
+/* Is nothing believed? */
+static bool is_whole(const struct verification *v)
+{
+        return v->op.done || v->was_wrong;
+}
+
+static void compare_and_try(struct verification *v, struct lockdown *l, const struct nft_reading *reading)
+{
+        v->repaired = compare(l, is_whole(v), reading);
+        if (!l->kernel_problem && lockdown_knows_people(l))
+                lockdown_try(l, on_tried, v);
+        else
+                conclude(v, l); /* that is trouble enough */
+}
+
+static void read_large(void *userdata)
+{
+        nft_reading_run(((struct manager *)userdata)->reading);
+}
+
+static void read_and_compare(struct verification *v, struct lockdown *l);
+
+static void on_large_read(void *userdata)
+{
+        struct manager *m = userdata;
+        struct verification *v = m->verifications;
+        struct lockdown *l = manager_find(m, v->current);
+        struct nft_reading *reading = TAKE_PTR(m->reading);
+
+        m->reader = background_end(m->reader);
+        if (!l || !l->order)
+                go_on(m);
+        else if (nft_reading_is_current(reading, m->nft))
+                compare_and_try(v, l, reading);
+        else
+                read_and_compare(v, l);
+        nft_reading_free(reading);
+}
+
+/* What takes long is read by a thread. After a few times in which something was changed meanwhile, everybody
+ * waits for it. */
+static void read_and_compare(struct verification *v, struct lockdown *l)
+{
+        struct manager *m = v->manager;
+
+        if (v->current && v->readings++ < READINGS)
+                m->reading = lockdown_new_reading(l, is_whole(v));
+        if (m->reading && background_begin(m->event, SD_EVENT_PRIORITY_NORMAL, read_large, on_large_read, m,
+                                           &m->reader) >= 0)
+                return;
+        m->reading = nft_reading_free(m->reading);
+        compare_and_try(v, l, NULL);
+}
+
 static void look_at(struct verification *v, struct lockdown *l)
 {
         free(v->current);
         v->current = strdup(l->name);
         v->was_wrong = lockdown_trouble(l) != NULL;
         v->again = false;
-        v->repaired = compare(l, v->op.done || v->was_wrong);
-        if (!l->kernel_problem && lockdown_knows_people(l))
-                lockdown_try(l, on_tried, v);
-        else
-                conclude(v, l); /* that is trouble enough */
+        v->readings = 0;
+        read_and_compare(v, l);
 }
 
 static void end(struct verification *v)
@@ -219,6 +272,8 @@ void lockdown_stop_verifying(struct lockdown *l)
 {
         set_problem(&l->trial_text, NULL);
         set_problem(&l->trial_problem, NULL);
+        if (l->manager->reading && strcmp(l->manager->verifications->current, l->name) == 0)
+                nft_reading_give_up(l->manager->reading);
         if (!l->trial)
                 return;
         lockdown_forget_trial(l);
@@ -232,6 +287,10 @@ void manager_cancel_verifications(struct manager *m)
         for (size_t i = 0; i < m->n_lockdowns; i++)
                 lockdown_forget_trial(m->lockdowns[i]);
         m->verify_next = sd_event_source_disable_unref(m->verify_next);
+        if (m->reading)
+                nft_reading_give_up(m->reading);
+        m->reader = background_end(m->reader);
+        m->reading = nft_reading_free(m->reading);
         while ((v = m->verifications)) {
                 m->verifications = v->next;
                 if (v->op.done)

@@ -201,6 +201,7 @@ int nft_batch_send(struct nft_batch *b, char **ret_error)
         nft_batch_add(b, nftnl_batch_end(next_message(b), ++b->nft->sequence));
         if (b->error < 0)
                 return give_up(b, b->error, "build", ret_error);
+        b->nft->changes++;
         r = send_whole(b);
         if (r < 0)
                 return give_up(b, r, "send", ret_error);

@@ -11,6 +11,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <net/if.h>
+#include <stdatomic.h>
 
 #ifndef NFT_TABLE_F_PERSIST
 #define NFT_TABLE_F_PERSIST 0x4 /* Linux 6.9 */
@@ -26,11 +27,13 @@ struct nft {
         struct mnl_socket *socket;
         uint32_t portid;
         uint32_t sequence;
-        uint32_t table_flags;     /* what tables are created with */
-        size_t send_buffer;       /* of the socket, bytes */
-        char *message;            /* room for one, zero behind the one that it holds */
-        char *no_frames;          /* why family netdev is of no use here; NULL: it is */
-        struct nft_devices noted; /* by nft_note_devices(); none: never, or that failed */
+        uint64_t changes;            /* transactions sent */
+        const atomic_bool *unwanted; /* once that is true, questions end with -ECANCELED; NULL: never */
+        uint32_t table_flags;        /* what tables are created with */
+        size_t send_buffer;          /* of the socket, bytes */
+        char *message;               /* room for one, zero behind the one that it holds */
+        char *no_frames;             /* why family netdev is of no use here; NULL: it is */
+        struct nft_devices noted;    /* by nft_note_devices(); none: never, or that failed */
 };
 
 /* nft-batch.c: one transaction. Its functions do nothing after the first failure, which nft_batch_send()
@@ -121,6 +124,19 @@ void nft_flush_set(struct nft_batch *b, const char *table, enum rs_set_id id);
 uint32_t nft_set_flags(enum rs_set_id id);
 /* Reads the elements of a set as a ruleset has them. -ENOENT: no such set; -EBADMSG: they make no sense. */
 int nft_read_set(struct nft *n, uint8_t family, const char *table, enum rs_set_id id, struct rs_set *ret);
+
+/* nft.c: a socket that only asks; nothing else of N is of use. 0 or -errno; the caller closes N->socket, if
+ * there is one. */
+int nft_open_reader(struct nft *n);
+
+/* nft-verify.c: elements of a set that is not read without need */
+#define NFT_LARGE_SET 1000
+/* Are the elements of this set of R read to compare them? */
+bool nft_compares_elements(const struct nft *n, const struct ruleset *r, enum rs_set_id id);
+
+/* nft-large.c: what was read of this set of R; NULL: nothing. It stays G's, which may be NULL. */
+const struct rs_set *nft_reading_find(const struct nft_reading *g, const struct ruleset *r,
+                                      enum rs_set_id id);
 /* A key between the kernel's form and a ruleset's, in place (its own inverse). */
 void nft_swap_key(enum rs_set_id id, uint8_t *key);
 /* The elements of A that B does not have. RET must be zeroed. */

@@ -12,14 +12,12 @@
 #define COMPARE 1
 #endif
 
-/* Elements of a set that is not read again without need. */
-#define LARGE 1000
-
 struct check {
         struct nft *nft;
         const struct ruleset *expected;
         bool engaged;
-        char *difference; /* the first found; NULL: none so far */
+        const struct nft_reading *reading; /* large sets, or NULL */
+        char *difference;                  /* the first found; NULL: none so far */
         bool no_memory;
         bool set_seen[_SET_MAX];
         size_t n_rules[_CHAIN_MAX]; /* seen */
@@ -204,19 +202,22 @@ static int ask_about(struct check *c, uint16_t type, nft_answer_t answer)
 
 static int check_elements(struct check *c, enum rs_set_id id)
 {
-        _cleanup_rs_set_ struct rs_set found = {0}, missing = {0}, added = {0};
+        _cleanup_rs_set_ struct rs_set now = {0}, missing = {0}, added = {0};
         const struct rs_set *expected = &c->expected->sets[id];
+        const struct rs_set *found = nft_reading_find(c->reading, c->expected, id);
         const char *name = rs_set_info(id)->name;
-        int r = nft_read_set(c->nft, c->expected->family, c->expected->table, id, &found);
+        int r = found ? 0 : nft_read_set(c->nft, c->expected->family, c->expected->table, id, &now);
 
         if (r == -EBADMSG) {
                 differs(c, "has elements in set %s that make no sense", name);
                 return 0;
         }
+        if (!found)
+                found = &now;
         if (r == 0)
-                r = nft_set_without(expected, &found, id, &missing);
+                r = nft_set_without(expected, found, id, &missing);
         if (r == 0)
-                r = nft_set_without(&found, expected, id, &added);
+                r = nft_set_without(found, expected, id, &added);
         if (r < 0)
                 return r;
         if (missing.n > 0 || added.n > 0)
@@ -225,10 +226,15 @@ static int check_elements(struct check *c, enum rs_set_id id)
 }
 
 /* To tell a set the kernel begins at its head for each message anew: 100,000 members take 60 ms of both
- * tables, a million takes seconds, in which nobody else is served. */
-static bool surely_unchanged(const struct check *c, enum rs_set_id id)
+ * tables, a million takes seconds. */
+static bool surely_unchanged(const struct nft *n, const struct ruleset *r, enum rs_set_id id)
 {
-        return c->expected->compared && nft_owns_tables(c->nft) && c->expected->sets[id].n > LARGE;
+        return r->compared && nft_owns_tables(n) && r->sets[id].n > NFT_LARGE_SET;
+}
+
+bool nft_compares_elements(const struct nft *n, const struct ruleset *r, enum rs_set_id id)
+{
+        return r->sets[id].present && !rs_set_info(id)->dynamic && !surely_unchanged(n, r, id);
 }
 
 static int check_sets(struct check *c)
@@ -240,7 +246,7 @@ static int check_sets(struct check *c)
                         continue;
                 if (!c->set_seen[i])
                         differs(c, "lacks set %s", rs_set_info(i)->name);
-                else if (!rs_set_info(i)->dynamic && !c->difference && !surely_unchanged(c, i))
+                else if (!c->difference && nft_compares_elements(c->nft, c->expected, i))
                         r = check_elements(c, i);
         }
         return r;
@@ -385,12 +391,21 @@ static int verify(struct check *c)
 
 int nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_difference)
 {
-        struct check c = {.nft = n, .expected = r, .engaged = engaged};
+        return nft_verify_read(n, r, engaged, NULL, ret_difference);
+}
+
+int nft_verify_read(struct nft *n, const struct ruleset *r, bool engaged, const struct nft_reading *g,
+                    char **ret_difference)
+{
+        struct check c = {.nft = n, .expected = r, .engaged = engaged, .reading = g};
         int e = COMPARE ? verify(&c) : 0;
 
         if (COMPARE && e == 0 && !c.difference && r->frames) {
-                c = (struct check){
-                        .nft = n, .expected = r->frames, .engaged = engaged, .no_memory = c.no_memory};
+                c = (struct check){.nft = n,
+                                   .expected = r->frames,
+                                   .engaged = engaged,
+                                   .reading = g,
+                                   .no_memory = c.no_memory};
                 e = nft_read_devices(&c.devices);
                 if (e == 0)
                         e = verify(&c);

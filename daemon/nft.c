@@ -96,6 +96,11 @@ static int open_socket(struct nft *n, int kept)
         return 0;
 }
 
+int nft_open_reader(struct nft *n)
+{
+        return open_socket(n, -1);
+}
+
 /* Creates and deletes a table in one transaction. */
 static int try_table(struct nft *n, uint32_t flags, char **ret_error)
 {

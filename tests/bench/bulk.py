@@ -98,6 +98,25 @@ def stage(report, n, rounds):
         _stage(place, report, n, rounds)
 
 
+def verify(report, n, rounds):
+    """Read back and compared, all of it."""
+    report.section(f"2c. Verifying an order of {n:,}")
+    with Place([n], one_profile(n)) as place:
+        whole = Sample("verify", "lockdownctl verify")
+        waits = Sample("… the longest that somebody else waits", "lockdownctl status, over and over")
+        soon = Sample("… a second after the order, by itself", "lockdownctl status, over and over")
+        for _ in range(rounds):
+            place.settle()
+            place.order(f"p{n}")
+            with Asking(place, soon):
+                time.sleep(2.5)
+            with Asking(place, waits):
+                whole.add(ms(place.run(place.ctl("verify"))))
+            place.lift(f"p{n}")
+        for sample in (whole, waits, soon):
+            report.sample(sample)
+
+
 # --- 6 ---
 
 def _resident(place, name):
@@ -206,5 +225,6 @@ def restart(report, n, rounds):
 
 def measure(report, n, rounds):
     stage(report, n, rounds)
+    verify(report, n, rounds)
     memory(report, [n, 10 * n], rounds, 1000)
     restart(report, n, rounds)

@@ -11,7 +11,7 @@
 // wrap: second_lock_read_refused second_lock_no_sender second_lock_sender_lost second_lock_try_sender
 // wrap: second_lock_close resolver_cancel
 // wrap: store_save_order store_save_record store_take_back_end audit audit_log
-// wrap: nft_verify nft_cover_devices nft_stand_in
+// wrap: nft_verify_read nft_cover_devices nft_stand_in
 
 #include "manager-lab.h"
 #include <sys/stat.h>
@@ -19,11 +19,14 @@
 static int verify_says;
 static bool believed; /* the kernel's word, for large sets */
 
-int __wrap_nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_difference);
-int __wrap_nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_difference)
+int __wrap_nft_verify_read(struct nft *n, const struct ruleset *r, bool engaged, const struct nft_reading *g,
+                           char **ret_difference);
+int __wrap_nft_verify_read(struct nft *n, const struct ruleset *r, bool engaged, const struct nft_reading *g,
+                           char **ret_difference)
 {
         (void)n;
         (void)engaged;
+        (void)g;
         believed = ruleset_is_compared(r);
         if (verify_says > 0)
                 *ret_difference = strdup("something is");
@@ -374,7 +377,7 @@ static void test_adhoc(void **state)
 
 static bool is_believed(struct lockdown *l, bool whole)
 {
-        (void)lockdown_check_tables(l, whole);
+        (void)lockdown_check_tables(l, whole, NULL);
         edges.n = 0;
         return believed;
 }

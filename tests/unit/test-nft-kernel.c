@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "nft-fixture.h"
+#include <pthread.h>
 #include <time.h>
 
 /* The fixture with the ruleset of case NAME, which the kernel is not given yet; NULL: with none. */
@@ -306,6 +307,91 @@ static void test_large_sets_are_compared_once(void **state)
         assert_true(shell("nft add element inet lockdown-staff uids '{ 300002 }'"));
         ruleset_set_compared(r, true);
         assert_int_equal(nft_verify(f->nft, r, true, NULL), 1);
+        assert_done(nft_delete(f->nft, "staff", &error), error);
+}
+
+static void *read_large(void *userdata)
+{
+        nft_reading_run(userdata);
+        return NULL;
+}
+
+static void read_in_thread(struct nft_reading *g)
+{
+        pthread_t thread;
+
+        assert_int_equal(pthread_create(&thread, NULL, read_large, g), 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* A thread reads it, by itself; what is compared then is what it read. */
+static void test_large_sets_are_read_beforehand(void **state)
+{
+        struct fixture *f = prepare(state, NULL);
+        _cleanup_input_ struct ruleset_input in = {0};
+        _cleanup_(ruleset_freep) struct ruleset *r = NULL, *more = NULL;
+        struct nft_reading *first, *second;
+        char *error = NULL;
+
+        fill_input(&in, find_case("staff"));
+        r = build_ruleset(&in, find_case("staff"), NULL, 0);
+        assert_null(nft_reading_new(f->nft, r)); /* nothing in it is large */
+        r = ruleset_free(r);
+        for (uint32_t uid = 200000; uid < 204000; uid += 2)
+                append_id(&in.subjects.uids, uid, uid);
+        idset_normalize(&in.subjects.uids);
+        r = build_ruleset(&in, find_case("staff"), NULL, 0);
+        more = with_one_more(&in, 300002);
+        load(f, r, true);
+
+        first = nft_reading_new(f->nft, r);
+        assert_non_null(first);
+        read_in_thread(first);
+        assert_true(nft_reading_is_current(first, f->nft));
+        assert_int_equal(nft_verify_read(f->nft, r, true, first, NULL), 0);
+        assert_int_equal(nft_verify_read(f->nft, more, true, first, NULL), 1);
+
+        assert_done(nft_update(f->nft, r, more, &error), error);
+        assert_false(nft_reading_is_current(first, f->nft));
+        assert_int_equal(nft_verify_read(f->nft, r, true, first, NULL), 0); /* as it was */
+        assert_int_equal(nft_verify(f->nft, r, true, NULL), 1);
+        second = nft_reading_new(f->nft, more);
+        read_in_thread(second);
+        assert_int_equal(nft_verify_read(f->nft, more, true, second, NULL), 0);
+        assert_int_equal(nft_verify_read(f->nft, r, true, second, NULL), 1);
+        nft_reading_free(first);
+        nft_reading_free(second);
+
+        ruleset_set_compared(more, true);
+        first = nft_reading_new(f->nft, more);
+        assert_true(nft_owns_tables(f->nft) == !first);
+        nft_reading_free(first);
+        assert_done(nft_delete(f->nft, "staff", &error), error);
+}
+
+/* Nobody waits for its end then. What it has not read is read when it is compared. */
+static void test_reading_is_given_up(void **state)
+{
+        struct fixture *f = prepare(state, NULL);
+        _cleanup_input_ struct ruleset_input in = {0};
+        _cleanup_(ruleset_freep) struct ruleset *r = NULL;
+        struct nft_reading *g;
+        char *error = NULL;
+
+        fill_input(&in, find_case("staff"));
+        for (uint32_t uid = 200000; uid < 204000; uid += 2)
+                append_id(&in.subjects.uids, uid, uid);
+        idset_normalize(&in.subjects.uids);
+        r = build_ruleset(&in, find_case("staff"), NULL, 0);
+        load(f, r, true);
+        g = nft_reading_new(f->nft, r);
+        assert_non_null(g);
+        nft_reading_give_up(g);
+        assert_false(nft_reading_is_current(g, f->nft));
+        read_in_thread(g);
+        assert_null(nft_reading_find(g, r, SET_UIDS));
+        assert_int_equal(nft_verify_read(f->nft, r, true, g, NULL), 0);
+        nft_reading_free(g);
         assert_done(nft_delete(f->nft, "staff", &error), error);
 }
 
@@ -688,6 +774,8 @@ int main(void)
                 TEST(test_error_names_the_object),
                 TEST(test_tampering_is_found),
                 TEST(test_large_sets_are_compared_once),
+                TEST(test_large_sets_are_read_beforehand),
+                TEST(test_reading_is_given_up),
                 TEST(test_catch_all_is_found),
                 TEST(test_updates),
                 TEST(test_update_destinations),
