@@ -2,6 +2,7 @@
 #include "check.h"
 #include "access.h"
 #include "config.h"
+#include "own.h"
 #include "profile-names.h"
 #include "resolver.h"
 #include "timespan.h"
@@ -87,11 +88,22 @@ static int check_names(const struct config *c, const char *executable, struct pr
         return r < 0 ? r : sd_event_loop(event);
 }
 
-int check_run(const char *dir, const char *executable, FILE *out, FILE *errors)
+/* What root can read, the daemon may not be able to: it is to be told here, not at the reload. */
+static int load_for(bool system, const char *dir, struct config **ret, struct problems *problems)
+{
+        bool as_user = system && own_act_as_user();
+        int r = config_load_trusted(dir, ret, problems);
+
+        if (as_user)
+                own_act_as_root();
+        return r;
+}
+
+int check_run(const char *dir, bool system, const char *executable, FILE *out, FILE *errors)
 {
         _cleanup_(config_freep) struct config *c = NULL;
         _cleanup_problems_ struct problems problems = {0};
-        int r = config_load_trusted(dir, &c, &problems);
+        int r = load_for(system, dir, &c, &problems);
 
         if (r >= 0)
                 r = check_names(c, executable, &problems);

@@ -28,6 +28,8 @@
 #define LOOP_FAILURES_MAX 1000
 #define LOOP_REST 10000
 
+#define CONFIGURATION "/etc/lockdownd"
+
 static const char help[] =
         "Usage: lockdownd [--check]\n"
         "\n"
@@ -218,7 +220,7 @@ static int run_loop(sd_event *event, const char *executable)
         _cleanup_(bus_freep) struct bus *bus = NULL;
         _cleanup_(readiness_freep) struct readiness *readiness = NULL;
         struct manager_paths paths = {
-                .configuration = directory("CONFIGURATION_DIRECTORY", "/etc/lockdownd"),
+                .configuration = directory("CONFIGURATION_DIRECTORY", CONFIGURATION),
                 .state = directory("STATE_DIRECTORY", "/var/lib/lockdownd"),
                 .runtime = directory("RUNTIME_DIRECTORY", "/run/lockdownd"),
                 .kept_socket = inherited.tables,
@@ -278,8 +280,9 @@ int main(int argc, char **argv)
         case MODE_DAEMON:
                 return run(n > 0 ? executable : self);
         case MODE_CHECK:
-                return check_run(directory("CONFIGURATION_DIRECTORY", "/etc/lockdownd"),
-                                 n > 0 ? executable : self, stdout, stderr);
+                return check_run(directory("CONFIGURATION_DIRECTORY", CONFIGURATION),
+                                 !getenv("CONFIGURATION_DIRECTORY"), n > 0 ? executable : self, stdout,
+                                 stderr);
         case MODE_LAUNCHER:
                 return launcher_run(n > 0 ? executable : self);
         case MODE_WORKER:

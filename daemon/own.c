@@ -2,6 +2,7 @@
 #include "own.h"
 #include "cleanup.h"
 #include <errno.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdint.h>
@@ -9,14 +10,26 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-static bool is_own_user(uid_t uid)
+static bool find_own_user(uid_t *ret_uid, gid_t *ret_gid)
 {
         _cleanup_fclose_ FILE *f = fopen("/etc/passwd", "re");
         const struct passwd *p = NULL;
 
         while (f && (p = fgetpwent(f)) && strcmp(p->pw_name, OWN_USER) != 0)
                 ;
-        return p && p->pw_uid == uid;
+        if (!p)
+                return false;
+        *ret_uid = p->pw_uid;
+        *ret_gid = p->pw_gid;
+        return true;
+}
+
+static bool is_own_user(uid_t uid)
+{
+        uid_t own;
+        gid_t group;
+
+        return find_own_user(&own, &group) && own == uid;
 }
 
 bool own_uid(uid_t uid)
@@ -33,6 +46,43 @@ int own_give_away(int fd, int directory)
         if (fstat(directory, &st) < 0)
                 return -errno;
         return st.st_uid != 0 && fchown(fd, st.st_uid, st.st_gid) < 0 ? -errno : 0;
+}
+
+/* Supplementary groups, as systemd sets them for the daemon. */
+static size_t find_own_groups(gid_t *groups, size_t most)
+{
+        _cleanup_fclose_ FILE *f = fopen("/etc/group", "re");
+        const struct group *g = NULL;
+        size_t n = 0;
+
+        while (f && n < most && (g = fgetgrent(f)))
+                for (char **member = g->gr_mem; *member; member++)
+                        if (strcmp(*member, OWN_USER) == 0) {
+                                groups[n++] = g->gr_gid;
+                                break;
+                        }
+        return n;
+}
+
+bool own_act_as_user(void)
+{
+        gid_t groups[64], group;
+        uid_t user;
+
+        if (geteuid() != 0 || !find_own_user(&user, &group))
+                return false;
+        if (setgroups(find_own_groups(groups, ELEMENTSOF(groups)), groups) == 0 && setegid(group) == 0 &&
+            seteuid(user) == 0)
+                return true;
+        own_act_as_root();
+        return false;
+}
+
+void own_act_as_root(void)
+{
+        (void)!seteuid(0);
+        (void)!setegid(0);
+        (void)setgroups(0, NULL);
 }
 
 /* libcap would be another library for this call. */

@@ -135,6 +135,8 @@ def test_configuration_that_only_root_can_read(machine, locked):
     machine.do("chmod", "600", CONFIGURATION)
     done = machine.run("lockdownctl", "reload")
     assert done.returncode != 0 and "chgrp lockdownd" in done.stderr, done
+    checked = machine.run("lockdownd", "--check")
+    assert checked.returncode == 1 and f"{CONFIGURATION}: cannot be read" in checked.stderr, checked
     machine.systemctl("start", DAEMON)  # while one runs nothing is tried: it could see to the outcome
     assert machine.is_active(GUARD) == "inactive" and not machine.property(DAEMON, "DropInPaths")
     restart(machine)
@@ -142,6 +144,7 @@ def test_configuration_that_only_root_can_read(machine, locked):
     assert f"cannot read {CONFIGURATION}" in said(machine)
     machine.do("chgrp", "lockdownd", CONFIGURATION)
     machine.do("chmod", "640", CONFIGURATION)
+    assert machine.run("lockdownd", "--check").returncode == 0
     machine.systemctl("start", DAEMON)  # nothing is taken from the one that runs
     assert_in_force(machine, locked, "root")
     restart(machine)
