@@ -11,7 +11,7 @@ struct background {
         pthread_t thread;
         int ended; /* an eventfd */
         background_t work, done;
-        void *userdata;
+        void *material, *userdata;
         sd_event_source *source;
 };
 
@@ -19,7 +19,7 @@ static void *work(void *argument)
 {
         const struct background *b = argument;
 
-        b->work(b->userdata);
+        b->work(b->material);
         (void)eventfd_write(b->ended, 1);
         return NULL;
 }
@@ -59,8 +59,8 @@ static void release(struct background *b)
 
 DEFINE_CLEANUP(struct background *, release)
 
-int background_begin(sd_event *event, int64_t priority, background_t work_, background_t done, void *userdata,
-                     struct background **ret)
+int background_begin(sd_event *event, int64_t priority, background_t work_, void *material, background_t done,
+                     void *userdata, struct background **ret)
 {
         _cleanup_(releasep) struct background *b = calloc(1, sizeof(*b));
         int r;
@@ -68,6 +68,7 @@ int background_begin(sd_event *event, int64_t priority, background_t work_, back
         if (!b)
                 return -ENOMEM;
         b->work = work_;
+        b->material = material;
         b->done = done;
         b->userdata = userdata;
         b->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

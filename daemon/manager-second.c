@@ -154,9 +154,9 @@ static size_t orders_to_come(const struct manager *m)
 
 static void prepare_at(struct manager *m, uint64_t usec);
 
-static void load(void *userdata)
+static void load(void *loading)
 {
-        second_lock_load(((struct manager *)userdata)->second_loading);
+        second_lock_load(loading);
 }
 
 static void on_loaded(void *userdata)
@@ -182,9 +182,9 @@ static int on_quiet(sd_event_source *source, uint64_t usec, void *userdata)
         if (m->second_loading) /* then it goes on from there */
                 return 0;
         m->second_loading = second_lock_load_begin(m->second, orders_to_come(m));
-        if (m->second_loading &&
-            background_begin(m->event, SD_EVENT_PRIORITY_IDLE, load, on_loaded, m, &m->second_loader) < 0) {
-                load(m);
+        if (m->second_loading && background_begin(m->event, SD_EVENT_PRIORITY_IDLE, load, m->second_loading,
+                                                  on_loaded, m, &m->second_loader) < 0) {
+                load(m->second_loading);
                 on_loaded(m);
         }
         return 0;

@@ -170,9 +170,9 @@ static void compare_and_try(struct verification *v, struct lockdown *l, const st
                 conclude(v, l); /* that is trouble enough */
 }
 
-static void read_large(void *userdata)
+static void read_large(void *reading)
 {
-        nft_reading_run(((struct manager *)userdata)->reading);
+        nft_reading_run(reading);
 }
 
 static void read_and_compare(struct verification *v, struct lockdown *l);
@@ -182,9 +182,10 @@ static void on_large_read(void *userdata)
         struct manager *m = userdata;
         struct verification *v = m->verifications;
         struct lockdown *l = manager_find(m, v->current);
-        struct nft_reading *reading = TAKE_PTR(m->reading);
+        struct nft_reading *reading;
 
         m->reader = background_end(m->reader);
+        reading = TAKE_PTR(m->reading);
         if (!l || !l->order)
                 go_on(m);
         else if (nft_reading_is_current(reading, m->nft))
@@ -202,8 +203,8 @@ static void read_and_compare(struct verification *v, struct lockdown *l)
 
         if (v->current && v->readings++ < READINGS)
                 m->reading = lockdown_new_reading(l, is_whole(v));
-        if (m->reading && background_begin(m->event, SD_EVENT_PRIORITY_NORMAL, read_large, on_large_read, m,
-                                           &m->reader) >= 0)
+        if (m->reading && background_begin(m->event, SD_EVENT_PRIORITY_NORMAL, read_large, m->reading,
+                                           on_large_read, m, &m->reader) >= 0)
                 return;
         m->reading = nft_reading_free(m->reading);
         compare_and_try(v, l, NULL);

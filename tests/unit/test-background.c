@@ -69,7 +69,7 @@ static int tear_down(void **state)
 
 static int begin(void)
 {
-        return background_begin(lab.event, SD_EVENT_PRIORITY_NORMAL, work, done, &lab, &lab.background);
+        return background_begin(lab.event, SD_EVENT_PRIORITY_NORMAL, work, &lab, done, &lab, &lab.background);
 }
 
 static void test_told_in_the_loop(void **state)
