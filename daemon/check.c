@@ -91,11 +91,12 @@ static int check_names(const struct config *c, const char *executable, struct pr
 /* What root can read, the daemon may not be able to: it is to be told here, not at the reload. */
 static int load_for(bool system, const char *dir, struct config **ret, struct problems *problems)
 {
-        bool as_user = system && own_act_as_user();
+        struct own_rights before;
+        bool as_user = system && own_act_as_user(&before);
         int r = config_load_trusted(dir, ret, problems);
 
         if (as_user)
-                own_act_as_root();
+                own_act_as_root(&before);
         return r;
 }
 

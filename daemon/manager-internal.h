@@ -142,6 +142,7 @@ struct manager {
         sd_event_source *second_prepare; /* programs for orders to come are loaded in a quiet moment */
         struct second_lock_loading *second_loading; /* … and are on their way, NULL: none, in a thread */
         struct background *second_loader;
+        bool second_again;          /* … and it was to be done once more */
         struct second_lock *second; /* NULL where there is none: */
         char *second_problem;       /* … because */
         unsigned second_tries;

@@ -73,7 +73,8 @@ static void take_members(struct lockdown *l, struct membership *members)
 {
         if (!members || members->as_of == 0)
                 return;
-        l->members_saved = l->members_saved && subjects_equal(&l->members.subjects, &members->subjects);
+        l->members_saved = l->have_members && l->members_saved &&
+                           subjects_equal(&l->members.subjects, &members->subjects);
         membership_clear(&l->members);
         l->members = *members;
         *members = (struct membership){0};

@@ -98,10 +98,13 @@ void lockdown_second_refused(const struct lockdown *l, uint64_t *ret_packets, ui
         *ret_bytes = refused.sent_bytes;
 }
 
+static void take_loaded(struct manager *m);
+
 /* 1: with the programs that were ready. */
 static int bring_into_line(struct lockdown *l, const struct second_lock_spec *spec, char **ret_error)
 {
-        struct second_lock *second = l->manager->second;
+        struct manager *m = l->manager;
+        struct second_lock *second = m->second;
         struct second_lock_refused refused;
         int r;
 
@@ -111,6 +114,8 @@ static int bring_into_line(struct lockdown *l, const struct second_lock_spec *sp
                 return 0;
         free(*ret_error);
         *ret_error = NULL;
+        if (m->second_loading && !second_lock_is_ready(second))
+                take_loaded(m);    /* others would take longer */
         refused = read_refused(l); /* it begins at nought again; also what another version's had refused */
         r = second_lock_engage(second, spec, ret_error);
         if (r < 0)
@@ -159,14 +164,25 @@ static void load(void *loading)
         second_lock_load(loading);
 }
 
+/* Waits for them, if they are not there yet. */
+static void take_loaded(struct manager *m)
+{
+        int r;
+
+        m->second_loader = background_end(m->second_loader);
+        r = second_lock_load_end(m->second, TAKE_PTR(m->second_loading), orders_to_come(m), NULL);
+        if (r > 0 && !m->second_prepare)
+                prepare_at(m, clock_monotonic());
+        else if (r < 0 && m->second_again)
+                manager_second_prepare(m);
+        m->second_again = false;
+}
+
 static void on_loaded(void *userdata)
 {
         struct manager *m = userdata;
 
-        m->second_loader = background_end(m->second_loader);
-        if (second_lock_load_end(m->second, TAKE_PTR(m->second_loading), orders_to_come(m), NULL) > 0 &&
-            !m->second_prepare)
-                prepare_at(m, clock_monotonic());
+        take_loaded(m);
         follow_sender(m);
         (void)malloc_trim(0); /* libbpf read the kernel's types for that: 10 MiB, free again, but kept by the
                                  C library */
@@ -179,8 +195,10 @@ static int on_quiet(sd_event_source *source, uint64_t usec, void *userdata)
         (void)source;
         (void)usec;
         m->second_prepare = sd_event_source_disable_unref(m->second_prepare);
-        if (m->second_loading) /* then it goes on from there */
+        if (m->second_loading) { /* then it goes on from there, whatever comes of it */
+                m->second_again = true;
                 return 0;
+        }
         m->second_loading = second_lock_load_begin(m->second, orders_to_come(m));
         if (m->second_loading && background_begin(m->event, SD_EVENT_PRIORITY_IDLE, load, m->second_loading,
                                                   on_loaded, m, &m->second_loader) < 0) {

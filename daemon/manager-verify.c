@@ -14,7 +14,9 @@
 
 #define VERIFY_INTERVAL USEC_PER_MINUTE
 #define VERIFY_SOON USEC_PER_SEC
-#define READINGS 3
+/* So often it is tried to read what is large, that long after the last time. */
+#define READINGS 8
+#define READ_AGAIN (USEC_PER_SEC / 2)
 
 const char *lockdown_trouble(const struct lockdown *l)
 {
@@ -177,31 +179,63 @@ static void read_large(void *reading)
 
 static void read_and_compare(struct verification *v, struct lockdown *l);
 
+static struct lockdown *find_current(const struct verification *v)
+{
+        struct lockdown *l = manager_find(v->manager, v->current);
+
+        return l && l->order ? l : NULL;
+}
+
+static int on_read_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct verification *v = ((struct manager *)userdata)->verifications;
+        struct lockdown *l = find_current(v);
+
+        (void)source;
+        (void)usec;
+        if (l)
+                read_and_compare(v, l);
+        else
+                go_on(v->manager);
+        return 0;
+}
+
+/* A table was changed meanwhile, of which others may be just being staged; or the kernel had no answer. */
+static void read_again(struct verification *v, struct lockdown *l)
+{
+        struct manager *m = v->manager;
+
+        m->verify_next = sd_event_source_disable_unref(m->verify_next);
+        if (v->readings == READINGS || sd_event_add_time_relative(m->event, &m->verify_next, CLOCK_MONOTONIC,
+                                                                  READ_AGAIN, 0, on_read_again, m) < 0)
+                compare_and_try(v, l, NULL); /* everybody waits for it */
+}
+
 static void on_large_read(void *userdata)
 {
         struct manager *m = userdata;
         struct verification *v = m->verifications;
-        struct lockdown *l = manager_find(m, v->current);
+        struct lockdown *l = find_current(v);
         struct nft_reading *reading;
 
         m->reader = background_end(m->reader);
         reading = TAKE_PTR(m->reading);
-        if (!l || !l->order)
+        if (!l)
                 go_on(m);
-        else if (nft_reading_is_current(reading, m->nft))
+        else if (nft_reading_is_good(reading))
                 compare_and_try(v, l, reading);
         else
-                read_and_compare(v, l);
+                read_again(v, l);
         nft_reading_free(reading);
 }
 
-/* What takes long is read by a thread. After a few times in which something was changed meanwhile, everybody
- * waits for it. */
+/* What takes long is read by a thread. */
 static void read_and_compare(struct verification *v, struct lockdown *l)
 {
         struct manager *m = v->manager;
 
-        if (v->current && v->readings++ < READINGS)
+        v->readings++;
+        if (v->current)
                 m->reading = lockdown_new_reading(l, is_whole(v));
         if (m->reading && background_begin(m->event, SD_EVENT_PRIORITY_NORMAL, read_large, m->reading,
                                            on_large_read, m, &m->reader) >= 0)
@@ -311,6 +345,20 @@ static uint64_t interval(const struct manager *m)
         return VERIFY_INTERVAL;
 }
 
+/* For want of memory the next step was not begun. */
+static bool is_stuck(const struct manager *m)
+{
+        int next = SD_EVENT_OFF;
+
+        if (!m->verifications || m->reading)
+                return false;
+        for (size_t i = 0; i < m->n_lockdowns; i++)
+                if (m->lockdowns[i]->trial)
+                        return false;
+        return !m->verify_next ||
+               (sd_event_source_get_enabled(m->verify_next, &next) >= 0 && next == SD_EVENT_OFF);
+}
+
 static int on_verify_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct manager *m = userdata;
@@ -323,6 +371,8 @@ static int on_verify_timer(sd_event_source *source, uint64_t usec, void *userdat
                 m->verify_timer = sd_event_source_disable_unref(m->verify_timer);
                 return 0;
         }
+        if (is_stuck(m))
+                go_on(m);
         if (!m->verifications && begin(m, NULL, NULL) < 0)
                 audit_log(LOG_ERR, "out of memory: what is in force is verified later");
         (void)sd_event_source_set_time_relative(source, interval(m));

@@ -70,7 +70,7 @@ static int take_answers(struct nft *n, struct dump *d, char *buffer, size_t size
                 const struct nlmsghdr *message = (const void *)buffer;
                 int left = (int)length;
 
-                if (n->unwanted && *n->unwanted)
+                if (n->reading && nft_reading_is_over(n->reading))
                         return -ECANCELED; /* whatever else comes: this socket is of no use any more */
                 if (length < 0 && errno == EINTR)
                         continue;

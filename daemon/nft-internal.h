@@ -27,13 +27,13 @@ struct nft {
         struct mnl_socket *socket;
         uint32_t portid;
         uint32_t sequence;
-        uint64_t changes;            /* transactions sent */
-        const atomic_bool *unwanted; /* once that is true, questions end with -ECANCELED; NULL: never */
-        uint32_t table_flags;        /* what tables are created with */
-        size_t send_buffer;          /* of the socket, bytes */
-        char *message;               /* room for one, zero behind the one that it holds */
-        char *no_frames;             /* why family netdev is of no use here; NULL: it is */
-        struct nft_devices noted;    /* by nft_note_devices(); none: never, or that failed */
+        atomic_uint_fast64_t changes;      /* transactions sent */
+        const struct nft_reading *reading; /* whose questions these are: with it they end; NULL: nobody's */
+        uint32_t table_flags;              /* what tables are created with */
+        size_t send_buffer;                /* of the socket, bytes */
+        char *message;                     /* room for one, zero behind the one that it holds */
+        char *no_frames;                   /* why family netdev is of no use here; NULL: it is */
+        struct nft_devices noted;          /* by nft_note_devices(); none: never, or that failed */
 };
 
 /* nft-batch.c: one transaction. Its functions do nothing after the first failure, which nft_batch_send()
@@ -134,7 +134,9 @@ int nft_open_reader(struct nft *n);
 /* Are the elements of this set of R read to compare them? */
 bool nft_compares_elements(const struct nft *n, const struct ruleset *r, enum rs_set_id id);
 
-/* nft-large.c: what was read of this set of R; NULL: nothing. It stays G's, which may be NULL. */
+/* nft-large.c: nobody wants to know any more, or it is not true any more. */
+bool nft_reading_is_over(const struct nft_reading *g);
+/* What was read of this set of R; NULL: nothing. It stays G's, which may be NULL. */
 const struct rs_set *nft_reading_find(const struct nft_reading *g, const struct ruleset *r,
                                       enum rs_set_id id);
 /* A key between the kernel's form and a ruleset's, in place (its own inverse). */

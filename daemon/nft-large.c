@@ -13,8 +13,9 @@ struct large_set {
 };
 
 struct nft_reading {
+        const struct nft *nft; /* for its changes alone */
         char *table;
-        uint64_t changes; /* of ours until then */
+        uint_fast64_t changes; /* by then */
         atomic_bool unwanted;
         struct large_set sets[2 * _SET_MAX];
         size_t n;
@@ -39,13 +40,14 @@ struct nft_reading *nft_reading_new(const struct nft *n, const struct ruleset *r
         g->table = g->n > 0 ? strdup(r->table) : NULL;
         if (!g->table)
                 return nft_reading_free(g);
+        g->nft = n;
         g->changes = n->changes;
         return g;
 }
 
 void nft_reading_run(struct nft_reading *g)
 {
-        struct nft reader = {.unwanted = &g->unwanted};
+        struct nft reader = {.reading = g};
         int r = nft_open_reader(&reader);
 
         for (size_t i = 0; i < g->n; i++) {
@@ -62,9 +64,24 @@ void nft_reading_give_up(struct nft_reading *g)
         g->unwanted = true;
 }
 
-bool nft_reading_is_current(const struct nft_reading *g, const struct nft *n)
+bool nft_reading_is_over(const struct nft_reading *g)
 {
-        return !g->unwanted && g->changes == n->changes;
+        return g->unwanted || g->changes != g->nft->changes;
+}
+
+/* What makes no sense, or is gone, is seen again when it is compared. */
+static bool may_pass(int error)
+{
+        return nft_may_pass(error) && error != -EBADMSG;
+}
+
+bool nft_reading_is_good(const struct nft_reading *g)
+{
+        bool good = !nft_reading_is_over(g);
+
+        for (size_t i = 0; i < g->n; i++)
+                good = good && !may_pass(g->sets[i].error);
+        return good;
 }
 
 const struct rs_set *nft_reading_find(const struct nft_reading *g, const struct ruleset *r, enum rs_set_id id)

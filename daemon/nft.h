@@ -91,15 +91,16 @@ int nft_adopt(struct nft *n, const char *name, char **ret_error);
 int nft_verify(struct nft *n, const struct ruleset *r, bool engaged, char **ret_difference);
 
 /* Large sets take most of that (100,000 members some 100 ms). So they can be read beforehand, and
- * nft_reading_run(), the part that takes long, touches nothing but G: it may be another thread's. */
+ * nft_reading_run(), the part that takes long, touches nothing else of N's than a count: it may be another
+ * thread's. It ends when N changes any table, for what is read is of no use then. */
 struct nft_reading;
-/* What nft_verify() would have to read of R that is large. NULL: nothing; or no memory. */
+/* What nft_verify() would have to read of R that is large. NULL: nothing; or no memory. N must stay. */
 struct nft_reading *nft_reading_new(const struct nft *n, const struct ruleset *r);
 void nft_reading_run(struct nft_reading *g);
 /* Makes it end soon, and of no use. */
 void nft_reading_give_up(struct nft_reading *g);
-/* Has N changed nothing since G was made? Otherwise it is of no use, either. */
-bool nft_reading_is_current(const struct nft_reading *g, const struct nft *n);
+/* Is it of use? Otherwise it may be tried again, a little later. */
+bool nft_reading_is_good(const struct nft_reading *g);
 /* nft_verify() with what was read; what could not be is read now. G may be NULL. */
 int nft_verify_read(struct nft *n, const struct ruleset *r, bool engaged, const struct nft_reading *g,
                     char **ret_difference);

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#define DROP_IN "/run/systemd/system/lockdownd.service.d/50-user.conf"
+
 static bool find_own_user(uid_t *ret_uid, gid_t *ret_gid)
 {
         _cleanup_fclose_ FILE *f = fopen("/etc/passwd", "re");
@@ -64,25 +66,41 @@ static size_t find_own_groups(gid_t *groups, size_t most)
         return n;
 }
 
-bool own_act_as_user(void)
+/* What lockdownd-user has put there. */
+static bool daemon_is_root(void)
+{
+        _cleanup_fclose_ FILE *f = fopen(DROP_IN, "re");
+        char line[256];
+
+        while (f && fgets(line, sizeof(line), f))
+                if (strcmp(line, "User=root\n") == 0)
+                        return true;
+        return false;
+}
+
+bool own_act_as_user(struct own_rights *before)
 {
         gid_t groups[64], group;
         uid_t user;
 
-        if (geteuid() != 0 || !find_own_user(&user, &group))
+        if (geteuid() != 0 || !find_own_user(&user, &group) || daemon_is_root())
+                return false;
+        before->group = getegid();
+        before->n_groups = getgroups(ELEMENTSOF(before->groups), before->groups);
+        if (before->n_groups < 0)
                 return false;
         if (setgroups(find_own_groups(groups, ELEMENTSOF(groups)), groups) == 0 && setegid(group) == 0 &&
             seteuid(user) == 0)
                 return true;
-        own_act_as_root();
+        own_act_as_root(before);
         return false;
 }
 
-void own_act_as_root(void)
+void own_act_as_root(const struct own_rights *before)
 {
         (void)!seteuid(0);
-        (void)!setegid(0);
-        (void)setgroups(0, NULL);
+        (void)!setegid(before->group);
+        (void)setgroups((size_t)before->n_groups, before->groups);
 }
 
 /* libcap would be another library for this call. */

@@ -16,11 +16,16 @@ bool own_uid(uid_t uid);
 /* What root made in a directory of that user's (FD in DIRECTORY) is given to the directory's owner, who has
  * to get along with it next time. 0 or -errno: it stays root's. */
 int own_give_away(int fd, int directory);
-/* Opens files as that user from now on, as far as root can tell by /etc/passwd and /etc/group, until
- * own_act_as_root(). False: this process is not root, or there is no such user, and nothing has changed. For
- * a process with one thread. */
-bool own_act_as_user(void);
-void own_act_as_root(void);
+/* Opens files as that user does, as systemd would start it by /etc/passwd and /etc/group, until
+ * own_act_as_root() with the same BEFORE. False, and nothing has changed: this process is not root, or there
+ * is no such user, or the daemon is root for now, because something is not ready for that user
+ * (systemd/lockdownd-user). For a process with one thread. */
+struct own_rights {
+        gid_t group, groups[64];
+        int n_groups;
+};
+bool own_act_as_user(struct own_rights *before);
+void own_act_as_root(const struct own_rights *before);
 /* Is CAPABILITY (CAP_…) in force? */
 bool own_capability(unsigned capability);
 

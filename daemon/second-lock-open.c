@@ -297,9 +297,14 @@ static int load_first(struct second_lock *s, char **ret_error)
 
 /* ---- for orders to come ---- */
 
+bool second_lock_is_ready(const struct second_lock *s)
+{
+        return s->ready.plans >= 0;
+}
+
 static bool enough_for(const struct second_lock *s, size_t wanted)
 {
-        return s->ready.plans >= 0 && s->n_spare + 1 >= (wanted < READY_MAX ? wanted : READY_MAX);
+        return second_lock_is_ready(s) && s->n_spare + 1 >= (wanted < READY_MAX ? wanted : READY_MAX);
 }
 
 struct second_lock_loading *second_lock_load_begin(const struct second_lock *s, size_t wanted)

@@ -62,6 +62,8 @@ void second_lock_load(struct second_lock_loading *l);
 /* L is gone then. 1: there are still fewer; 0; or -errno. */
 int second_lock_load_end(struct second_lock *s, struct second_lock_loading *l, size_t wanted,
                          char **ret_error);
+/* Are there any for the next order? It loads them itself if not. */
+bool second_lock_is_ready(const struct second_lock *s);
 
 /* Why processes of subjects can send through sockets that somebody else made, or what is no IP; NULL: they
  * cannot. It never fails the rest. Belongs to S. */

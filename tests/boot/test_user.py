@@ -142,6 +142,8 @@ def test_configuration_that_only_root_can_read(machine, locked):
     restart(machine)
     assert_in_force(machine, locked, "root")
     assert f"cannot read {CONFIGURATION}" in said(machine)
+    machine.do("lockdownd", "--check")  # root can
+    machine.do("lockdownctl", "reload")
     machine.do("chgrp", "lockdownd", CONFIGURATION)
     machine.do("chmod", "640", CONFIGURATION)
     assert machine.run("lockdownd", "--check").returncode == 0

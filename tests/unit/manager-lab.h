@@ -34,6 +34,9 @@ static struct {
         unsigned prepared;      /* how often programs of orders to come were loaded */
         unsigned prepare_times; /* … and are to be at least */
         size_t ready_wanted;    /* for how many orders */
+        bool nothing_ready;     /* not for one */
+        int loading;            /* begun and not ended */
+        int load_fails;         /* so often */
         bool load_waits;        /* loading goes on until MAY_LOAD */
         bool load_was_alone;    /* … which did not come */
         sem_t may_load;
@@ -274,10 +277,18 @@ int __wrap_second_lock_adopt(struct second_lock *s, const char *name, char **ret
         return -ENOENT;
 }
 
+bool __wrap_second_lock_is_ready(const struct second_lock *s);
+bool __wrap_second_lock_is_ready(const struct second_lock *s)
+{
+        (void)s;
+        return !edges.nothing_ready;
+}
+
 struct second_lock_loading *__wrap_second_lock_load_begin(const struct second_lock *s, size_t wanted);
 struct second_lock_loading *__wrap_second_lock_load_begin(const struct second_lock *s, size_t wanted)
 {
         edges.ready_wanted = wanted;
+        assert_int_equal(edges.loading++, 0); /* one at a time */
         return (struct second_lock_loading *)(uintptr_t)s;
 }
 
@@ -308,7 +319,8 @@ int __wrap_second_lock_load_end(struct second_lock *s, struct second_lock_loadin
         (void)l;
         (void)wanted;
         (void)ret_error;
-        return edges.prepared < edges.prepare_times;
+        edges.loading--;
+        return edges.load_fails-- > 0 ? -ENOMEM : edges.prepared < edges.prepare_times;
 }
 
 int __wrap_second_lock_stage(struct second_lock *s, const struct second_lock_spec *spec);

@@ -7,7 +7,7 @@
 // wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
 // wrap: second_lock_load_begin second_lock_load second_lock_load_end second_lock_stage second_lock_unstage
-// wrap: second_lock_engage second_lock_update second_lock_disengage
+// wrap: second_lock_engage second_lock_update second_lock_disengage second_lock_is_ready
 // wrap: second_lock_read_refused second_lock_no_sender second_lock_sender_lost second_lock_try_sender
 // wrap: second_lock_close resolver_cancel
 // wrap: store_save_order store_save_record store_take_back_end audit audit_log

@@ -7,7 +7,7 @@
 // wrap: nft_delete nft_read_attempts nft_table_number nft_read_refused nft_close sever_can_destroy
 // wrap: sever_run sever_listeners sever_unix_listeners sever_close second_lock_adopt
 // wrap: second_lock_load_begin second_lock_load second_lock_load_end second_lock_stage second_lock_unstage
-// wrap: second_lock_engage second_lock_update second_lock_disengage
+// wrap: second_lock_engage second_lock_update second_lock_disengage second_lock_is_ready
 // wrap: second_lock_read_refused second_lock_no_sender second_lock_sender_lost second_lock_try_sender
 // wrap: second_lock_close resolver_cancel
 // wrap: store_save_order store_save_record store_take_back_end audit audit_log
@@ -104,24 +104,95 @@ static void test_programs_of_the_next_order(void **state)
         assert_int_equal(edges.ready_wanted, 1);
 }
 
-/* … nor does who orders while they are being loaded. */
-static void test_order_while_programs_are_loaded(void **state)
+/* The thread waits for MAY_LOAD. */
+static void begin_loading(struct manager_fixture *f)
 {
-        struct manager_fixture *f = *state;
-
         assert_int_equal(sem_init(&edges.may_load, 0, 0), 0);
         edges.load_waits = true;
         manager_second_prepare(f->m);
         while (!f->m->second_loading)
                 assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
+}
+
+static void let_load(unsigned times)
+{
+        for (unsigned i = 0; i < times; i++)
+                assert_int_equal(sem_post(&edges.may_load), 0);
+}
+
+/* … nor does who orders while they are being loaded. Those of the order after come when these are there. */
+static void test_order_while_programs_are_loaded(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        begin_loading(f);
         order(f, 0);
         assert_steps(ORDERED);
         assert_int_equal(edges.prepared, 0);
-        assert_int_equal(sem_post(&edges.may_load), 0);
-        assert_int_equal(sem_post(&edges.may_load), 0); /* for those of the order after */
+        while (f->m->second_prepare)
+                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
+        assert_int_equal(edges.prepared, 0);
+        edges.prepare_times = 2;
+        let_load(2);
         prepare_all(f);
         assert_false(edges.load_was_alone);
         assert_int_equal(edges.prepared, 2);
+        sem_destroy(&edges.may_load);
+}
+
+/* They are not begun before their time because these have come to their end. */
+static void test_quiet_after_an_order(void **state)
+{
+        struct manager_fixture *f = *state;
+        const uint64_t later = clock_monotonic() + USEC_PER_HOUR;
+        uint64_t at = 0;
+
+        begin_loading(f);
+        order(f, 0);
+        assert_true(sd_event_source_set_time(f->m->second_prepare, later) >= 0);
+        edges.prepare_times = 2;
+        let_load(1);
+        while (f->m->second_loading)
+                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
+        assert_true(sd_event_source_get_time(f->m->second_prepare, &at) >= 0);
+        assert_int_equal(at, later);
+        sem_destroy(&edges.may_load);
+}
+
+/* … also if nothing comes of these. */
+static void test_order_while_loading_fails(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        begin_loading(f);
+        order(f, 0);
+        while (f->m->second_prepare)
+                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
+        edges.load_fails = 1;
+        let_load(2);
+        prepare_all(f);
+        assert_int_equal(edges.prepared, 2);
+        let_load(1); /* nobody wants more if nothing was asked for meanwhile */
+        edges.load_fails = 1;
+        manager_second_prepare(f->m);
+        prepare_all(f);
+        assert_int_equal(edges.prepared, 3);
+        sem_destroy(&edges.may_load);
+}
+
+/* Where none are ready it waits for those on their way. */
+static void test_order_takes_programs_on_their_way(void **state)
+{
+        struct manager_fixture *f = *state;
+
+        begin_loading(f);
+        edges.nothing_ready = true;
+        let_load(1);
+        order(f, 0);
+        assert_steps(ORDERED);
+        assert_int_equal(edges.prepared, 1);
+        assert_null(f->m->second_loading);
+        assert_non_null(f->m->second_prepare);
         sem_destroy(&edges.may_load);
 }
 
@@ -130,14 +201,11 @@ static void test_end_while_programs_are_loaded(void **state)
 {
         struct manager_fixture *f = *state;
 
-        assert_int_equal(sem_init(&edges.may_load, 0, 0), 0);
-        edges.load_waits = true;
-        manager_second_prepare(f->m);
-        while (!f->m->second_loading)
-                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
-        assert_int_equal(sem_post(&edges.may_load), 0);
+        begin_loading(f);
+        let_load(1);
         manager_second_close(f->m);
         assert_int_equal(edges.prepared, 1);
+        assert_int_equal(edges.loading, 0);
         assert_null(f->m->second_loading);
         assert_null(f->m->second);
         sem_destroy(&edges.may_load);
@@ -629,6 +697,9 @@ int main(void)
                 IN_LAB(test_programs_of_the_next_order),
                 IN_LAB(test_programs_of_all_orders_to_come),
                 IN_LAB(test_order_while_programs_are_loaded),
+                IN_LAB(test_quiet_after_an_order),
+                IN_LAB(test_order_while_loading_fails),
+                IN_LAB(test_order_takes_programs_on_their_way),
                 IN_LAB(test_end_while_programs_are_loaded),
                 IN_LAB(test_second_lock_is_staged_with_the_table),
                 IN_LAB(test_what_is_staged_is_outdated),

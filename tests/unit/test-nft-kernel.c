@@ -347,12 +347,15 @@ static void test_large_sets_are_read_beforehand(void **state)
         first = nft_reading_new(f->nft, r);
         assert_non_null(first);
         read_in_thread(first);
-        assert_true(nft_reading_is_current(first, f->nft));
+        assert_true(nft_reading_is_good(first));
+        assert_ptr_not_equal(nft_reading_find(first, r, SET_UIDS),
+                             nft_reading_find(first, r->frames, SET_UIDS));
+        assert_int_equal(nft_reading_find(first, r, SET_UIDS)->n, r->sets[SET_UIDS].n);
         assert_int_equal(nft_verify_read(f->nft, r, true, first, NULL), 0);
         assert_int_equal(nft_verify_read(f->nft, more, true, first, NULL), 1);
 
         assert_done(nft_update(f->nft, r, more, &error), error);
-        assert_false(nft_reading_is_current(first, f->nft));
+        assert_false(nft_reading_is_good(first));
         assert_int_equal(nft_verify_read(f->nft, r, true, first, NULL), 0); /* as it was */
         assert_int_equal(nft_verify(f->nft, r, true, NULL), 1);
         second = nft_reading_new(f->nft, more);
@@ -387,12 +390,26 @@ static void test_reading_is_given_up(void **state)
         g = nft_reading_new(f->nft, r);
         assert_non_null(g);
         nft_reading_give_up(g);
-        assert_false(nft_reading_is_current(g, f->nft));
+        assert_false(nft_reading_is_good(g));
         read_in_thread(g);
         assert_null(nft_reading_find(g, r, SET_UIDS));
         assert_int_equal(nft_verify_read(f->nft, r, true, g, NULL), 0);
         nft_reading_free(g);
+
+        g = nft_reading_new(f->nft, r);
+        f->nft->changes++; /* … of whatever table */
+        read_in_thread(g);
+        assert_null(nft_reading_find(g, r, SET_UIDS));
+        assert_false(nft_reading_is_good(g));
+        nft_reading_free(g);
+
+        g = nft_reading_new(f->nft, r);
         assert_done(nft_delete(f->nft, "staff", &error), error);
+        f->nft->changes--;
+        read_in_thread(g);
+        assert_null(nft_reading_find(g, r, SET_UIDS));
+        assert_true(nft_reading_is_good(g)); /* it is not there: that does not pass */
+        nft_reading_free(g);
 }
 
 /* An element that matches every address; nft(8) cannot write it into such a set, but somebody else might. */
