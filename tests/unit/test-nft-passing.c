@@ -101,6 +101,37 @@ static void test_not_for_ever(void **state)
         assert_same(f, f->r);
 }
 
+/* What is read beforehand is tried again then, rather than read while everybody waits. */
+static void test_large_sets_are_not_read_for_the_moment(void **state)
+{
+        static const int errors[] = {ENOBUFS, ENOMEM, EBUSY};
+        struct fixture *f = *state;
+        _cleanup_input_ struct ruleset_input in = {0};
+        _cleanup_(ruleset_freep) struct ruleset *r = NULL;
+
+        need_kernel(f);
+        fill_input(&in, find_case("staff"));
+        for (uint32_t uid = 200000; uid < 204000; uid += 2)
+                append_id(&in.subjects.uids, uid, uid);
+        idset_normalize(&in.subjects.uids);
+        r = build_ruleset(&in, find_case("staff"), NULL, 0);
+        assert_int_equal(nft_replace(f->nft, r, true, NULL), 0);
+        for (size_t i = 0; i < ELEMENTSOF(errors); i++) {
+                struct nft_reading *g = nft_reading_new(f->nft, r);
+
+                assert_non_null(g);
+                receiving.error = errors[i];
+                receiving.skip = 1;
+                receiving.times = 1000;
+                nft_reading_run(g);
+                receiving.times = 0;
+                assert_false(nft_reading_is_good(g));
+                assert_int_equal(nft_verify_read(f->nft, r, true, g, NULL), 0);
+                nft_reading_free(g);
+        }
+        assert_int_equal(nft_delete(f->nft, "staff", NULL), 0);
+}
+
 static void test_an_order_does_not_wait_for_devices(void **state)
 {
         struct fixture *f = begin_with_frames(state);
@@ -143,6 +174,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(test_a_question_is_asked_again),
                 TEST(test_not_for_ever),
+                TEST(test_large_sets_are_not_read_for_the_moment),
                 TEST(test_an_order_does_not_wait_for_devices),
                 TEST(test_a_change_waits_for_devices),
         };
