@@ -323,6 +323,40 @@ static void test_two_of_them(void **state)
         assert_true(a.holds);
 }
 
+/* There was no memory to go on with it: the timer does. */
+static void test_goes_on_after_all(void **state)
+{
+        struct manager_fixture *f = *state;
+        struct answer a = {0};
+
+        large.small = true;
+        manager_verify(f->m, "staff", on_verified, &a);
+        f->m->verify_next = sd_event_source_disable_unref(f->m->verify_next);
+        assert_non_null(f->m->verify_timer);
+        assert_true(sd_event_source_set_time(f->m->verify_timer, 0) >= 0);
+        run_until(f, &a.there);
+        assert_true(a.holds);
+}
+
+/* … but not while something is under way. */
+static void test_timer_meanwhile(void **state)
+{
+        struct manager_fixture *f = *state;
+        struct answer a = {0};
+
+        large.waits = true;
+        begin(f, &a);
+        assert_true(sd_event_source_set_time(f->m->verify_timer, 0) >= 0);
+        while (sd_event_run(f->m->event, 0) > 0)
+                ;
+        assert_non_null(f->m->reading);
+        assert_int_equal(large.new, 1);
+        assert_int_equal(sem_post(&large.may_end), 0);
+        run_until(f, &a.there);
+        assert_true(a.holds);
+        assert_int_equal(large.new, 1);
+}
+
 static void test_lifted_meanwhile(void **state)
 {
         struct manager_fixture *f = *state;
@@ -396,6 +430,7 @@ int main(void)
                 TEST(test_others_are_served), TEST(test_nothing_large),
                 TEST(test_changed_meanwhile), TEST(test_lifted_before_it_is_read_again),
                 TEST(test_removed_meanwhile), TEST(test_two_of_them),
+                TEST(test_goes_on_after_all), TEST(test_timer_meanwhile),
                 TEST(test_lifted_meanwhile),  TEST(test_ordered_anew_meanwhile),
                 TEST(test_ended_meanwhile),   TEST(test_no_thread),
         };
