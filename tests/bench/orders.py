@@ -59,7 +59,7 @@ class Size:
         self.block = write_block(elsewhere, n)
         iptables = n <= IPTABLES_MOST and shutil.which("iptables-nft-restore", path="/usr/sbin:/usr/bin")
         self.iptables = write_iptables(elsewhere, n) if iptables else None
-        elsewhere.lab.host.check([program("transaction"), "stage", f"bare{n}", str(FIRST_UID), str(n)])
+        elsewhere.lab.host.check([program("transaction"), "stage-both", f"bare{n}", str(FIRST_UID), str(n)])
 
         def sample(what, command):
             return Sample(f"{what}, {n:,}", command)
@@ -187,6 +187,8 @@ def among_hooks(place, elsewhere, report, n, rounds):
     order = Sample(f"order, {n:,}, others have hooks", f"lockdownctl order p{n}")
     rules = Sample(f"order, SecondLock=no, {n:,}, others have hooks", f"lockdownctl order r{n}")
     lift = Sample(f"lift, {n:,}, others have hooks", f"lockdownctl lift p{n}")
+    last = Sample(f"order to last packet at the receiver, {n:,}, others have hooks", f"lockdownctl order p{n}")
+    stream = Stream(place, member(place))
     both, alone = (Sample(f"asked to acknowledged{what}, {n:,}, others have hooks",
                           f"lockdownctl --json order {kind}{n}: held_after_usec", "µs")
                    for kind, what in (("p", ""), ("r", ", SecondLock=no")))
@@ -201,31 +203,45 @@ def among_hooks(place, elsewhere, report, n, rounds):
             place.settle()
             held.add(place.lab.json("order", f"{kind}{n}")["held_after_usec"])
             place.lift(f"{kind}{n}")
+        place.settle()
+        last.add(ms(stream.last_after(place.ctl("order", f"p{n}"))))
+        place.lift(f"p{n}")
     for family in ("inet", "netdev"):
         elsewhere.lab.host.check([NFT, "delete", "table", family, "hooks"])
-    for sample in (empty, order, rules, lift, both, alone):
+    for sample in (empty, order, rules, lift, both, alone, last):
         report.sample(sample)
     report.ratio("order / empty program", order.ratio(empty), "at most 2")
+    report.ratio("order's last packet, median in ms", last.median, "under 2")
+
+
+def _devices(place):
+    return [line.split()[0].partition("@")[0] for line in place.lab.host.check(["ip", "-br", "link"]).splitlines()]
 
 
 def within(place, elsewhere, report, sizes, rounds):
     """The daemon's own part: from being asked until nothing gets out."""
+    check, devices = elsewhere.lab.host.check, _devices(elsewhere)
     for n in sizes:
         both, rules = (Sample(f"asked to acknowledged{what}, {n:,}", f"lockdownctl --json order {kind}{n}: held_after_usec", "µs")
                        for kind, what in (("p", ""), ("r", ", SecondLock=no")))
         bare = Sample(f"bare transaction, the hook alone, {n:,}", f"transaction engage bare{n}: sent to acknowledged", "µs")
+        hooks = Sample(f"bare transaction, as many hooks, {n:,}", f"transaction engage-all bare{n} {' '.join(devices)}", "µs")
         for _ in range(rounds):
             for sample, kind in ((both, "p"), (rules, "r")):
                 place.settle()
                 sample.add(place.lab.json("order", f"{kind}{n}")["held_after_usec"])
                 place.lift(f"{kind}{n}")
-            time.sleep(REST)
-            bare.add(float(elsewhere.lab.host.check([program("transaction"), "engage", f"bare{n}"])))
-            elsewhere.lab.host.check([NFT, "delete", "chain", "inet", f"bare{n}", "output"])
-        for sample in (both, rules, bare):
+            for sample, what in ((bare, ["engage", f"bare{n}"]), (hooks, ["engage-all", f"bare{n}", *devices])):
+                time.sleep(REST)
+                sample.add(float(check([program("transaction"), *what])))
+                check([NFT, "delete", "chain", "inet", f"bare{n}", "output"])
+            for family, chain in (("inet", "postrouting"), *(("netdev", device) for device in devices)):
+                check([NFT, "delete", "chain", family, f"bare{n}", chain])
+        for sample in (both, rules, bare, hooks):
             report.sample(sample)
         report.ratio("both locks / bare transaction", both.ratio(bare))
         report.ratio("the rules / bare transaction", rules.ratio(bare), "at most 1.5")
+        report.ratio("the rules / bare transaction with as many hooks", rules.ratio(hooks))
 
 
 def in_a_row(place, report, sizes, rounds):

@@ -5,8 +5,10 @@
  *   transaction both TABLE FIRST N     … and the same without a hook in a table of family netdev
  *   transaction stage TABLE FIRST N    the first, without the hook
  *   transaction engage TABLE           the hook of a staged table
+ *   transaction stage-both TABLE FIRST N       both, without the hook
+ *   transaction engage-all TABLE DEVICE…       hooks of both: output, postrouting, egress of each device
  *
- * The hook is output's, and what the chain says is: meta skuid @uids drop. What is printed is how long the
+ * The hook of the others is output's, and what the chain says is: meta skuid @uids drop. What is printed is how long the
  * kernel took to do and acknowledge it, in microseconds. */
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
@@ -117,20 +119,31 @@ static void put_elements(struct batch *b, const char *table, uint32_t first, uin
         end(b, h);
 }
 
-static void put_chain(struct batch *b, const char *table, const char *name, bool hooked)
+static void put_chain(struct batch *b, const char *table, const char *name)
 {
         struct nlmsghdr *h = nft(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
 
         mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, table);
         mnl_attr_put_strz(h, NFTA_CHAIN_NAME, name);
-        if (hooked) {
-                struct nlattr *hook = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
+        end(b, h);
+}
 
-                put32(h, NFTA_HOOK_HOOKNUM, NF_INET_LOCAL_OUT);
-                put32(h, NFTA_HOOK_PRIORITY, 0);
-                mnl_attr_nest_end(h, hook);
-                mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, "filter");
-        }
+/* DEVICE: in family netdev. */
+static void put_base_chain(struct batch *b, const char *table, const char *name, uint32_t hook,
+                           const char *device)
+{
+        struct nlmsghdr *h = nft(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+        struct nlattr *nest;
+
+        mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, table);
+        mnl_attr_put_strz(h, NFTA_CHAIN_NAME, name);
+        nest = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
+        put32(h, NFTA_HOOK_HOOKNUM, hook);
+        put32(h, NFTA_HOOK_PRIORITY, 0);
+        if (device)
+                mnl_attr_put_strz(h, NFTA_HOOK_DEV, device);
+        mnl_attr_nest_end(h, nest);
+        mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, "filter");
         end(b, h);
 }
 
@@ -196,10 +209,10 @@ static void put_refusal(struct batch *b, const char *table)
 }
 
 /* jump subjects */
-static void put_jump(struct batch *b, const char *table)
+static void put_jump(struct batch *b, const char *table, const char *chain)
 {
         struct nlattr *list;
-        struct nlmsghdr *h = begin_rule(b, table, "output", &list);
+        struct nlmsghdr *h = begin_rule(b, table, chain, &list);
 
         put_verdict(h, (uint32_t)NFT_JUMP, "subjects");
         mnl_attr_nest_end(h, list);
@@ -212,8 +225,53 @@ static void put_block(struct batch *b, const char *table, uint32_t first, uint32
         put_set(b, table, n);
         for (uint32_t i = 0; i < n; i += ELEMENTS)
                 put_elements(b, table, first + STEP * i, n - i < ELEMENTS ? n - i : ELEMENTS);
-        put_chain(b, table, "subjects", false);
+        put_chain(b, table, "subjects");
         put_refusal(b, table);
+}
+
+static void put_hook(struct batch *b, const char *table, const char *name, uint32_t hook, const char *device)
+{
+        put_base_chain(b, table, name, hook, device);
+        put_jump(b, table, name);
+}
+
+/* Of every kind that an order has. */
+static void put_all_hooks(struct batch *b, const char *table, char *const *devices)
+{
+        put_hook(b, table, "output", NF_INET_LOCAL_OUT, NULL);
+        put_hook(b, table, "postrouting", NF_INET_POST_ROUTING, NULL);
+        b->family = NFPROTO_NETDEV;
+        for (; *devices; devices++)
+                put_hook(b, table, *devices, NF_NETDEV_EGRESS, *devices);
+        b->family = NFPROTO_INET;
+}
+
+static void put_blocks(struct batch *b, bool both, const char *table, uint32_t first, uint32_t n)
+{
+        put_block(b, table, first, n);
+        b->family = NFPROTO_NETDEV;
+        if (both)
+                put_block(b, table, first, n);
+        b->family = NFPROTO_INET;
+}
+
+/* False: these are no words of ours. */
+static bool put_what(struct batch *b, int argc, char **argv)
+{
+        const char *what = argc > 1 ? argv[1] : "", *table = argc > 2 ? argv[2] : "";
+        const bool both = strcmp(what, "both") == 0, stage_both = strcmp(what, "stage-both") == 0;
+        const bool whole = both || strcmp(what, "whole") == 0;
+
+        if (argc == 5 && (whole || stage_both || strcmp(what, "stage") == 0))
+                put_blocks(b, both || stage_both, table, (uint32_t)strtoul(argv[3], NULL, 10),
+                           (uint32_t)strtoul(argv[4], NULL, 10));
+        else if (argc > 3 && strcmp(what, "engage-all") == 0)
+                put_all_hooks(b, table, argv + 3);
+        else if (argc != 3 || strcmp(what, "engage") != 0)
+                return false;
+        if (whole || strcmp(what, "engage") == 0)
+                put_hook(b, table, "output", NF_INET_LOCAL_OUT, NULL);
+        return true;
 }
 
 /* The last change is acknowledged, which comes when all is done; an error comes by itself. */
@@ -247,31 +305,16 @@ int main(int argc, char **argv)
         uint64_t begin;
         struct batch b = {.family = NFPROTO_INET};
         struct mnl_socket *s = mnl_socket_open(NETLINK_NETFILTER);
-        const char *what = argc > 1 ? argv[1] : "", *table = argc > 2 ? argv[2] : "";
 
         if (!s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0) {
                 perror("netlink");
                 return 1;
         }
         end(&b, message(&b, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
-        if (argc == 5 &&
-            (strcmp(what, "whole") == 0 || strcmp(what, "stage") == 0 || strcmp(what, "both") == 0)) {
-                const uint32_t first = (uint32_t)strtoul(argv[3], NULL, 10),
-                               n = (uint32_t)strtoul(argv[4], NULL, 10);
-
-                put_block(&b, table, first, n);
-                b.family = NFPROTO_NETDEV;
-                if (strcmp(what, "both") == 0)
-                        put_block(&b, table, first, n);
-                b.family = NFPROTO_INET;
-        } else if (argc != 3 || strcmp(what, "engage") != 0) {
-                fprintf(stderr,
-                        "usage: transaction whole|both|stage TABLE FIRST N, transaction engage TABLE\n");
+        if (!put_what(&b, argc, argv)) {
+                fprintf(stderr, "usage: transaction whole|both|stage|stage-both TABLE FIRST N, transaction "
+                                "engage TABLE, transaction engage-all TABLE DEVICE…\n");
                 return 2;
-        }
-        if (strcmp(what, "stage") != 0) {
-                put_chain(&b, table, "output", true);
-                put_jump(&b, table);
         }
         ((struct nlmsghdr *)(void *)(b.data + b.last))->nlmsg_flags |= NLM_F_ACK;
         end(&b, message(&b, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES));
