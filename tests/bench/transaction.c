@@ -8,8 +8,8 @@
  *   transaction stage-both TABLE FIRST N       both, without the hook
  *   transaction engage-all TABLE DEVICE…       hooks of both: output, postrouting, egress of each device
  *
- * The hook of the others is output's, and what the chain says is: meta skuid @uids drop. What is printed is how long the
- * kernel took to do and acknowledge it, in microseconds. */
+ * The hook of the others is output's, and what the chain says is: meta skuid @uids drop. What is printed is
+ * how long the kernel took to do and acknowledge it, in microseconds. */
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
