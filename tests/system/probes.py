@@ -147,7 +147,8 @@ def reflect_all(source, targets, payload):
 
 
 def stream(channel, dst, dport, interval=0.002, name="stream"):
-    """A numbered UDP stream; answers "stop" with how many were sent and what errors there were."""
+    """A numbered UDP stream; answers "stop" with how many were sent and what errors there were. What it could not send in
+    time is not made up for: that would take the processors from all others for as long as they are short."""
     s = socket.socket(_family(dst), socket.SOCK_DGRAM)
     channel.send("ready")
     number, errors = 0, {}
@@ -160,7 +161,7 @@ def stream(channel, dst, dport, interval=0.002, name="stream"):
             code = errno.errorcode.get(e.errno, str(e.errno))
             errors[code] = errors.get(code, 0) + 1
         number += 1
-        due += interval
+        due = max(due + interval, time.monotonic())
         time.sleep(max(0.0, due - time.monotonic()))
     channel.send({"sent": number, "errors": errors})
 

@@ -147,7 +147,11 @@ class Connection:
             self.end("reset" if e.errno in (errno.ECONNRESET, errno.EPIPE) else "error")
 
     def feed(self):
+        """Once a tick. Each packet wakes whoever calls this, also the acknowledgements of what was fed: to answer them at once
+        with the few bytes that are due by then would be as many packets as two processors can bear."""
         now = time.monotonic()
+        if now - self.fed < TICK:
+            return
         self.credit = min(self.credit + (now - self.fed) * self.rate, 65536)
         self.fed = now
         if self.credit >= 1:
