@@ -70,7 +70,9 @@ def _tun(stage, ways):
     stage.service(_vpn, ways, lab_.ROOT)
     stage.ip("addr add 10.67.0.1/24 dev tun7\naddr add fd67::1/64 dev tun7 nodad\nlink set tun7 up\n"
              f"route replace {INTERNET4}/32 dev tun7\nroute replace {INTERNET6}/128 dev tun7\n")
-    return by(person.knock)(stage, ways)
+    played = by(person.knock)(stage, ways)
+    stage.wait(ways, stage.patience)  # that program needs a processor, too
+    return played
 
 
 def _vpn(channel, _ways):
