@@ -124,6 +124,15 @@ int __wrap_nft_update(struct nft *n, const struct ruleset *old, const struct rul
         return refuse(edges.replace, ret_error);
 }
 
+int __wrap_nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error);
+int __wrap_nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error)
+{
+        (void)n;
+        (void)r;
+        (void)ret_error;
+        return 0;
+}
+
 int __wrap_nft_stage(struct nft *n, const struct ruleset *r, struct nft_progress *at, char **ret_error);
 int __wrap_nft_stage(struct nft *n, const struct ruleset *r, struct nft_progress *at, char **ret_error)
 {

@@ -91,6 +91,14 @@ __attribute__((unused)) static struct fixture *begin(void **state, const char *n
         return f;
 }
 
+/* The same people and so many more that their set is a large one. */
+__attribute__((unused)) static struct ruleset *with_many(struct ruleset_input *in)
+{
+        for (uint32_t uid = 200000; uid < 204000; uid += 2)
+                append_id(&in->subjects.uids, uid, uid);
+        return build_ruleset(in, find_case("staff"), NULL, 0);
+}
+
 /* The same, where frames are judged, too. */
 __attribute__((unused)) static struct fixture *begin_with_frames(void **state)
 {

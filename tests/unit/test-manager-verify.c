@@ -85,15 +85,6 @@ int __wrap_nft_verify_read(struct nft *n, const struct ruleset *r, bool engaged,
         return 0;
 }
 
-int __wrap_nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error);
-int __wrap_nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error)
-{
-        (void)n;
-        (void)r;
-        (void)ret_error;
-        return 0;
-}
-
 int __wrap_second_lock_verify(struct second_lock *s, const struct second_lock_spec *spec,
                               char **ret_difference);
 int __wrap_second_lock_verify(struct second_lock *s, const struct second_lock_spec *spec,

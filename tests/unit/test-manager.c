@@ -43,15 +43,6 @@ int __wrap_nft_stand_in(struct nft *n, const struct ruleset *r, const struct rul
         return 0;
 }
 
-int __wrap_nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error);
-int __wrap_nft_cover_devices(struct nft *n, const struct ruleset *r, char **ret_error)
-{
-        (void)n;
-        (void)r;
-        (void)ret_error;
-        return 0;
-}
-
 /* What was refused is on disk before the first lock goes. */
 #define ENDS(how) "save " how ", sever, read attempts, save attempts, save " how ", second off, disengage"
 
@@ -78,159 +69,6 @@ static void test_order_with_a_new_device(void **state)
         edges.device_came = true;
         order(f, 0);
         assert_steps("forget devices, " ORDERED);
-}
-
-static void prepare_all(struct manager_fixture *f)
-{
-        while (f->m->second_prepare || f->m->second_loading)
-                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
-}
-
-/* Loading the programs of the next order takes longer than the order. Who orders several does not wait for
- * it. */
-static void test_programs_of_the_next_order(void **state)
-{
-        struct manager_fixture *f = *state;
-        const uint64_t before = clock_monotonic();
-        uint64_t at = 0;
-
-        order(f, 0);
-        assert_int_equal(edges.prepared, 0);
-        assert_true(sd_event_source_get_time(f->m->second_prepare, &at) >= 0);
-        assert_true(at >= before + 20000);
-        edges.prepare_times = 3;
-        prepare_all(f);
-        assert_int_equal(edges.prepared, 3);
-        assert_int_equal(edges.ready_wanted, 1);
-}
-
-/* The thread waits for MAY_LOAD. */
-static void begin_loading(struct manager_fixture *f)
-{
-        assert_int_equal(sem_init(&edges.may_load, 0, 0), 0);
-        edges.load_waits = true;
-        manager_second_prepare(f->m);
-        while (!f->m->second_loading)
-                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
-}
-
-static void let_load(unsigned times)
-{
-        for (unsigned i = 0; i < times; i++)
-                assert_int_equal(sem_post(&edges.may_load), 0);
-}
-
-/* … nor does who orders while they are being loaded. Those of the order after come when these are there. */
-static void test_order_while_programs_are_loaded(void **state)
-{
-        struct manager_fixture *f = *state;
-
-        begin_loading(f);
-        order(f, 0);
-        assert_steps(ORDERED);
-        assert_int_equal(edges.prepared, 0);
-        while (f->m->second_prepare)
-                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
-        assert_int_equal(edges.prepared, 0);
-        edges.prepare_times = 2;
-        let_load(2);
-        prepare_all(f);
-        assert_false(edges.load_was_alone);
-        assert_int_equal(edges.prepared, 2);
-        sem_destroy(&edges.may_load);
-}
-
-/* They are not begun before their time because these have come to their end. */
-static void test_quiet_after_an_order(void **state)
-{
-        struct manager_fixture *f = *state;
-        const uint64_t later = clock_monotonic() + USEC_PER_HOUR;
-        uint64_t at = 0;
-
-        begin_loading(f);
-        order(f, 0);
-        assert_true(sd_event_source_set_time(f->m->second_prepare, later) >= 0);
-        edges.prepare_times = 2;
-        let_load(1);
-        while (f->m->second_loading)
-                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
-        assert_true(sd_event_source_get_time(f->m->second_prepare, &at) >= 0);
-        assert_int_equal(at, later);
-        sem_destroy(&edges.may_load);
-}
-
-/* … also if nothing comes of these. */
-static void test_order_while_loading_fails(void **state)
-{
-        struct manager_fixture *f = *state;
-
-        begin_loading(f);
-        order(f, 0);
-        while (f->m->second_prepare)
-                assert_true(sd_event_run(f->m->event, 10 * USEC_PER_SEC) > 0);
-        edges.load_fails = 1;
-        let_load(2);
-        prepare_all(f);
-        assert_int_equal(edges.prepared, 2);
-        let_load(1); /* nobody wants more if nothing was asked for meanwhile */
-        edges.load_fails = 1;
-        manager_second_prepare(f->m);
-        prepare_all(f);
-        assert_int_equal(edges.prepared, 3);
-        sem_destroy(&edges.may_load);
-}
-
-/* Where none are ready it waits for those on their way. */
-static void test_order_takes_programs_on_their_way(void **state)
-{
-        struct manager_fixture *f = *state;
-
-        begin_loading(f);
-        edges.nothing_ready = true;
-        let_load(1);
-        order(f, 0);
-        assert_steps(ORDERED);
-        assert_int_equal(edges.prepared, 1);
-        assert_null(f->m->second_loading);
-        assert_non_null(f->m->second_prepare);
-        sem_destroy(&edges.may_load);
-}
-
-/* They come to their end first. */
-static void test_end_while_programs_are_loaded(void **state)
-{
-        struct manager_fixture *f = *state;
-
-        begin_loading(f);
-        let_load(1);
-        manager_second_close(f->m);
-        assert_int_equal(edges.prepared, 1);
-        assert_int_equal(edges.loading, 0);
-        assert_null(f->m->second_loading);
-        assert_null(f->m->second);
-        sem_destroy(&edges.may_load);
-}
-
-/* Each plan that is not in force may be ordered at any moment. */
-static void test_programs_of_all_orders_to_come(void **state)
-{
-        struct manager_fixture *f = *state;
-        static const char *const names[] = {"staff", "others", "without"};
-        struct config *c = config_new_default();
-
-        c->profiles = calloc(ELEMENTSOF(names), sizeof(*c->profiles));
-        for (size_t i = 0; i < ELEMENTSOF(names); i++)
-                c->profiles[c->n_profiles++] = new_profile(names[i]);
-        c->profiles[2]->second_lock = false;
-        manager_apply_config(f->m, c, NULL, NULL);
-        prepare_all(f);
-        assert_int_equal(edges.ready_wanted, 2);
-        order(f, 0);
-        prepare_all(f);
-        assert_int_equal(edges.ready_wanted, 1);
-        lift(f, "staff");
-        prepare_all(f);
-        assert_int_equal(edges.ready_wanted, 2);
 }
 
 /* What the second lock has ready belongs to a table that is staged: whatever changes that, changes it. */
@@ -639,68 +477,11 @@ static void test_taking_back_is_not_saved(void **state)
         assert_still_in_force(f);
 }
 
-/* It comes back when it is asked for, at longer and longer intervals; then what is in force gets it. */
-static void test_who_sends_is_judged_again(void **state)
-{
-        struct manager_fixture *f = *state;
-        struct again *again = &f->m->sender_again;
-
-        order(f, 0);
-        edges.n = 0;
-        edges.no_sender = "no memory; it is tried again";
-        lockdown_second_sync(f->l);
-        assert_steps("second changed");
-        assert_int_equal(edges.sender_told, 1);
-        assert_true(again->at > 0);
-        assert_int_equal(again->pause, AGAIN_FIRST);
-        manager_second_try_sender(f->m);
-        assert_steps("");
-        again->at = 1;
-        manager_second_try_sender(f->m);
-        assert_steps("try sender");
-        assert_int_equal(again->pause, 2 * AGAIN_FIRST);
-        assert_int_equal(edges.sender_told, 1);
-        again->at = 1;
-        edges.sender_back = true;
-        manager_second_try_sender(f->m);
-        assert_steps("try sender, second changed");
-        assert_int_equal(edges.sender_told, 2);
-        assert_int_equal(again->at, 0);
-        edges.no_sender = "not here";
-        edges.no_sender_ever = true;
-        lockdown_second_sync(f->l);
-        assert_steps("second changed");
-        assert_int_equal(edges.sender_told, 3);
-        assert_int_equal(again->at, 0);
-}
-
-/* What was made ready without it is no use, also where nothing is in force. */
-static void test_ready_again_with_what_judges_who_sends(void **state)
-{
-        struct manager_fixture *f = *state;
-
-        prepare_all(f);
-        edges.no_sender = "no memory; it is tried again";
-        edges.sender_back = true;
-        f->m->sender_again.at = 1;
-        manager_second_try_sender(f->m);
-        assert_steps("try sender");
-        prepare_all(f);
-        assert_true(edges.prepared > 0);
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 IN_LAB(test_order),
                 IN_LAB(test_order_with_a_new_device),
-                IN_LAB(test_programs_of_the_next_order),
-                IN_LAB(test_programs_of_all_orders_to_come),
-                IN_LAB(test_order_while_programs_are_loaded),
-                IN_LAB(test_quiet_after_an_order),
-                IN_LAB(test_order_while_loading_fails),
-                IN_LAB(test_order_takes_programs_on_their_way),
-                IN_LAB(test_end_while_programs_are_loaded),
                 IN_LAB(test_second_lock_is_staged_with_the_table),
                 IN_LAB(test_what_is_staged_is_outdated),
                 IN_LAB(test_what_is_believed),
@@ -715,8 +496,6 @@ int main(void)
                 IN_LAB(test_people_are_not_saved),
                 IN_LAB(test_engaging_is_refused),
                 IN_LAB(test_second_lock_is_refused),
-                IN_LAB(test_who_sends_is_judged_again),
-                IN_LAB(test_ready_again_with_what_judges_who_sends),
                 IN_LAB(test_order_is_not_saved),
                 IN_LAB(test_lift_is_not_saved),
                 IN_LAB(test_lift_is_refused),
